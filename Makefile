@@ -1,0 +1,76 @@
+# Everything runs in .venv, which is made at the first need. `make` alone lists the targets.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+# requirements-gpu.txt adds the CUDA libraries: make venv REQUIREMENTS=requirements-gpu.txt
+REQUIREMENTS := requirements.txt
+# Two test processes at a time: each one that loads TensorFlow takes 1 to 2 GB of memory.
+PYTEST_ARGS := -q -n 2
+DEMO_RUN := runs/demo
+DEMO_EXPORT := exports/demo
+
+# Empty when .venv is missing, or broken: half made, or its Python was since removed.
+VENV_CHECK := import pip, sys; sys.version_info[:2] in ((3, 10), (3, 11)) and print("yes")
+VENV_WORKS := $(shell $(PY) -c '$(VENV_CHECK)' 2>/dev/null)
+
+# One mark per requirements file, so that asking for the GPU set later installs it.
+# Each set holds requirements.txt, so the mark of that file is always left as well.
+MARK := $(VENV)/.installed-$(notdir $(REQUIREMENTS))
+BASE_MARK := $(VENV)/.installed-requirements.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-slow lint clean FORCE
+
+help:
+	@echo "make demo       train a small model, evaluate it and export it, start to end"
+	@echo "make test       check the style and run the tests"
+	@echo "make test-slow  run the tests that take long"
+	@echo "make lint       check the style only"
+	@echo "make venv       only make the environment in $(VENV) and install what is needed"
+	@echo "make clean      delete $(VENV) and the caches; runs/ and exports/ are kept"
+	@echo ""
+	@echo "Needs Python 3.10 or 3.11. One is looked for; to name it: make demo PYTHON=/path/to/python3.11"
+	@echo "For an NVIDIA GPU, first: make venv REQUIREMENTS=requirements-gpu.txt"
+
+venv: $(MARK)
+
+ifneq ($(VENV_WORKS),yes)
+$(MARK): FORCE
+endif
+
+$(MARK): requirements.txt requirements-dev.txt $(REQUIREMENTS)
+ifneq ($(VENV_WORKS),yes)
+	@set -e; \
+	python=$$(sh tools/find_python.sh); \
+	echo "Making $(VENV) with $$python"; \
+	rm -rf $(VENV); \
+	"$$python" -m venv $(VENV)
+endif
+	@echo "Installing $(REQUIREMENTS) and requirements-dev.txt into $(VENV) (minutes, the first time)"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS) -r requirements-dev.txt
+	@touch $(MARK) $(BASE_MARK)
+
+# A run that was begun is carried on. One that is finished is left as it is.
+demo: venv
+	$(PY) train.py $(if $(wildcard $(DEMO_RUN)/*),--resume)
+	$(PY) evaluate.py --run_dir $(DEMO_RUN)
+	$(PY) export.py --run_dir $(DEMO_RUN) --output $(DEMO_EXPORT)
+	@echo ""
+	@echo "Done. Where to look next:"
+	@echo "  $(DEMO_RUN)/results.json    the scores"
+	@echo "  $(DEMO_EXPORT)/1            the exported model (each further export is numbered one higher)"
+	@echo "  $(PY) -m tensorboard.main --logdir runs    curves and pictures, in the browser"
+
+lint: venv
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+test: lint
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+test-slow: venv
+	$(PY) -m pytest $(PYTEST_ARGS) -m slow
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

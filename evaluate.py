@@ -1,0 +1,180 @@
+"""Evaluates a run or an export. `python evaluate.py --help` lists the flags."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tf_advseg import cli, config
+from tf_advseg.errors import InputError
+from tf_advseg.evaluation import results
+
+if TYPE_CHECKING:
+    from tf_advseg.data.catalog import Classes
+    from tf_advseg.data.files import LabeledFiles
+
+# Everything that imports NumPy, Pillow or TensorFlow is imported where it is used: help and wrong
+# flags are told before any of them is loaded, and wrong data before TensorFlow is.
+
+#: What only training can measure.
+TRAINING_KEYS = (
+    "best_mean_iou",
+    "training_seconds",
+    "train_selected_fraction",
+    "discriminator_loss",
+    "peak_memory_bytes",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """What is evaluated: a run's checkpoint, or an export.
+
+    Attributes:
+      predict: image uint8 [1, H, W, 3] -> Prediction.
+      classes: that it predicts.
+      settings: the values of the configuration that it was trained with.
+      selects: whether its confidence is a discriminator's.
+      step: of the checkpoint; None for an export.
+    """
+
+    predict: Callable
+    classes: "Classes"
+    settings: dict[str, Any]
+    selects: bool
+    step: int | None = None
+
+
+def main() -> None:
+    settings = config.evaluate_config()
+    files = None
+    if settings.run_dir and not settings.images:
+        from tf_advseg.data.catalog import read_classes
+
+        run_dir = Path(settings.run_dir)
+        trained = dataclasses.asdict(config.stored_config(run_dir))
+        files = split_files(settings, trained, read_classes(run_dir / config.CLASSES_FILE))
+    subject = open_export(settings) if settings.saved_model else open_run(settings)
+    if settings.images:
+        segment_folder(settings, subject)
+    else:
+        files = files or split_files(settings, subject.settings, subject.classes)
+        evaluate_split(settings, subject, files)
+
+
+def open_run(settings: config.EvaluateConfig) -> Subject:
+    """Loads a run's checkpoint."""
+    from tf_advseg.evaluation.inference import Predictor
+    from tf_advseg.saved_run import load_run
+
+    run = load_run(Path(settings.run_dir), settings.checkpoint)
+    predict = Predictor(
+        run.segmenter,
+        run.discriminator,
+        input_scale=run.config.input_scale,
+        scales=settings.scales,
+        flip=settings.flip,
+        sliding_window=settings.sliding_window,
+    )
+    selects = run.discriminator is not None
+    return Subject(predict, run.classes, dataclasses.asdict(run.config), selects, run.step)
+
+
+def open_export(settings: config.EvaluateConfig) -> Subject:
+    """Loads an exported model."""
+    from tf_advseg.evaluation.exported import load_exported
+
+    model = load_exported(Path(settings.saved_model))
+    if settings.run_dir:
+        from tf_advseg.data.catalog import read_classes
+
+        trained = read_classes(Path(settings.run_dir) / config.CLASSES_FILE)
+        require_classes(f"--saved_model {settings.saved_model}", model.classes, trained)
+    return Subject(model, model.classes, model.config, model.selects)
+
+
+def evaluate_split(
+    settings: config.EvaluateConfig, subject: Subject, files: "LabeledFiles"
+) -> None:
+    """Evaluates the images of a split, prints the table and writes the results."""
+    from tf_advseg.evaluation import masks, report
+
+    begin = time.perf_counter()
+    scores = masks.evaluate_files(
+        subject.predict,
+        files,
+        subject.classes,
+        subject.settings["t_semi"],
+        settings.save_masks and Path(settings.save_masks),
+    )
+    seconds = time.perf_counter() - begin
+    print(report.table(scores, subject.classes.names, selects=subject.selects))
+    if settings.run_dir is None:
+        return
+    run_dir = Path(settings.run_dir)
+    values = report.score_values(scores, subject.classes.names, selects=subject.selects)
+    values |= run_values(run_dir, subject) | {"images_per_second": scores.images / seconds}
+    output = run_dir / "evaluation" / results.RESULTS_FILE
+    try:
+        output.parent.mkdir(exist_ok=True)
+        results.write(output, values)
+    except OSError as error:
+        raise InputError(f"cannot write {output}: {error.strerror}") from None
+    print(f"results in {output}")
+
+
+def split_files(
+    settings: config.EvaluateConfig, trained: dict[str, Any], classes: "Classes"
+) -> "LabeledFiles":
+    """Finds and checks the images and labels to evaluate.
+
+    Args:
+      settings: the flags.
+      trained: the values of the configuration that the model was trained with.
+      classes: that it predicts.
+    """
+    from tf_advseg.data.files import labeled_files, open_dataset
+
+    dataset = open_dataset(trained["dataset"], Path(settings.data_dir or trained["data_dir"]))
+    require_classes(str(dataset.folder), dataset.classes, classes)
+    return labeled_files(dataset, tuple(dataset.ids(settings.split or trained["val_split"])))
+
+
+def require_classes(owner: str, classes: "Classes", expected: "Classes") -> None:
+    """Raises InputError unless both have the same names in the same order."""
+    if classes.names != expected.names:
+        raise InputError(
+            f"{owner} has the classes {', '.join(classes.names)}; "
+            f"allowed: those of the run, {', '.join(expected.names)}"
+        )
+
+
+def run_values(run_dir: Path, subject: Subject) -> dict[str, Any]:
+    """Returns what a results.json says of the run rather than of this evaluation."""
+    from tf_advseg.data import splits
+
+    trained = results.read(run_dir / results.RESULTS_FILE) or {}
+    split = splits.stored(run_dir / config.SPLIT_FILE)
+    return {key: trained.get(key) for key in TRAINING_KEYS} | {
+        "steps": subject.step if subject.step is not None else trained.get("steps"),
+        "method": subject.settings["method"],
+        "dataset": subject.classes.name,
+        "seed": subject.settings["seed"],
+        "labeled_images": len(split.labeled),
+        "unlabeled_images": trained.get("unlabeled_images"),
+    }
+
+
+def segment_folder(settings: config.EvaluateConfig, subject: Subject) -> None:
+    """Writes a mask for each image of a folder."""
+    from tf_advseg.evaluation import masks
+
+    count = masks.segment_folder(
+        subject.predict, Path(settings.images), Path(settings.save_masks), subject.classes
+    )
+    print(f"{count} masks in {settings.save_masks}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,22 @@
+"""Exports a run as a SavedModel for serving. `python export.py --help` lists the flags."""
+
+from pathlib import Path
+
+from tf_advseg import cli, config
+
+
+def main() -> None:
+    settings = config.export_config()
+
+    from tf_advseg.saved_run import load_run
+    from tf_advseg.serving import (
+        exporter,  # Late: TensorFlow takes seconds, wrong flags should not.
+    )
+
+    run = load_run(Path(settings.run_dir), settings.checkpoint)
+    version = exporter.export(run, Path(settings.output))
+    print(f"exported step {run.step} of {settings.run_dir} to {version}; equal to its checkpoint")
+
+
+if __name__ == "__main__":
+    cli.run(main)

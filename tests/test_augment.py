@@ -1,0 +1,264 @@
+"""Augmentation against plain numpy, TensorFlow's own resize and Pillow."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tf_advseg.data import VOID_LABEL, augment
+from tf_advseg.data.augment import Geometry, random_geometry
+
+PADDING = (1.0, 2.0, 3.0)
+PALETTE = np.array([[40, 60, 80], [250, 10, 20], [30, 240, 50], [60, 70, 230], [240, 230, 90]])
+
+
+def noise(size, channels=3, seed=0):
+    """An image with no two pixels alike, and none of the padding's colour."""
+    rng = np.random.default_rng(seed)
+    return rng.integers(10, 256, (*size, channels)).astype(np.uint8)
+
+
+def blocks(size, side, seed=0):
+    """A label of big squares of classes 0 to 4, uint8 [H, W]."""
+    rng = np.random.default_rng(seed)
+    rows, columns = -(-size[0] // side), -(-size[1] // side)
+    coarse = rng.integers(0, len(PALETTE), (rows, columns))
+    return np.kron(coarse, np.ones((side, side), int))[: size[0], : size[1]].astype(np.uint8)
+
+
+def geometry(scale=1.0, offset=(0, 0), mirrored=False):
+    return Geometry(
+        tf.constant(scale, tf.float32), tf.constant(offset, tf.int32), tf.constant(mirrored)
+    )
+
+
+def drawn(count, size, crop_size, first=0, **options):
+    """Geometries of `count` seeds, as numpy arrays."""
+    seeds = tf.data.Dataset.range(first, first + count).map(lambda n: tf.stack([n, 7]))
+    geometries = seeds.map(lambda s: random_geometry(s, tf.constant(size), crop_size, **options))
+    return [Geometry(*g) for g in geometries.as_numpy_iterator()]
+
+
+def eagerly(function, geometries):
+    return [function(Geometry(*map(tf.constant, g))).numpy() for g in geometries]
+
+
+def in_dataset(function, geometries):
+    columns = tuple(np.stack(column) for column in zip(*geometries))
+    dataset = tf.data.Dataset.from_tensor_slices(columns)
+    return list(dataset.map(lambda *g: function(Geometry(*g))).as_numpy_iterator())
+
+
+both_ways = pytest.mark.parametrize("apply", [eagerly, in_dataset])
+
+
+def crop_all(apply, image, label, geometries, crop_size):
+    """Image, label and valid crops for each geometry."""
+    size = tf.constant(label.shape)
+    return zip(
+        apply(lambda g: augment.crop_image(image, g, crop_size, PADDING), geometries),
+        apply(lambda g: augment.crop_label(label, g, crop_size), geometries),
+        apply(lambda g: augment.crop_valid(size, g, crop_size), geometries),
+        strict=True,
+    )
+
+
+@both_ways
+def test_crop_at_scale_1_is_found_bit_exactly_in_its_source(apply):
+    size, (height, width) = (40, 50), (16, 24)
+    image, label = noise(size), noise(size, 1)[..., 0]
+    geometries = drawn(30, size, (height, width), scale_range=(1.0, 1.0))
+    assert {bool(g.mirrored) for g in geometries} == {True, False}
+    crops = crop_all(apply, image, label, geometries, (height, width))
+    for found, (image_crop, label_crop, valid) in zip(geometries, crops, strict=True):
+        assert (image_crop.dtype, label_crop.dtype, valid.dtype) == (np.float32, np.int32, bool)
+        row, column = found.offset
+        window = slice(row, row + height), slice(column, column + width)
+        step = -1 if found.mirrored else 1
+        np.testing.assert_array_equal(image_crop, image[window][:, ::step])
+        np.testing.assert_array_equal(label_crop, label[window][:, ::step])
+        assert valid.all()
+
+
+@both_ways
+def test_identity_geometry_gives_the_source(apply):
+    image, label = noise((9, 13)), noise((9, 13), 1)[..., 0]
+    ((image_crop, label_crop, valid),) = crop_all(apply, image, label, [geometry()], (9, 13))
+    np.testing.assert_array_equal(image_crop, image)
+    np.testing.assert_array_equal(label_crop, label)
+    assert valid.all()
+
+
+def test_float_image_is_cropped_like_a_byte_image():
+    image, g = noise((20, 30)), geometry(0.7, (2, 3), True)
+    as_bytes = augment.crop_image(image, g, (12, 12), PADDING)
+    as_floats = augment.crop_image(image.astype(np.float32), g, (12, 12), PADDING)
+    np.testing.assert_array_equal(as_bytes, as_floats)
+
+
+def nearest(label, g, crop_size):
+    """The label crop pixel by pixel, and which pixels are too near a tie to be sure of."""
+    crop = np.full(crop_size, VOID_LABEL)
+    unsure = np.zeros(crop_size, bool)
+    for row in range(crop_size[0]):
+        for column in range(crop_size[1]):
+            y = (row + g.offset[0] + 0.5) / float(g.scale)
+            x = (column + g.offset[1] + 0.5) / float(g.scale)
+            target = crop_size[1] - 1 - column if g.mirrored else column
+            if y < label.shape[0] and x < label.shape[1]:
+                crop[row, target] = label[int(y), int(x)]
+            unsure[row, target] = min(abs(y - round(y)), abs(x - round(x))) < 1e-4
+    return crop, unsure
+
+
+@both_ways
+def test_label_crop_takes_the_nearest_pixel(apply):
+    size, crop_size = (23, 31), (18, 20)
+    label = noise(size, 1)[..., 0]
+    geometries = drawn(40, size, crop_size, scale_range=(0.4, 2.5))
+    found = apply(lambda g: augment.crop_label(label, g, crop_size), geometries)
+    for g, crop in zip(geometries, found, strict=True):
+        expected, unsure = nearest(label, g, crop_size)
+        assert unsure.mean() < 0.2
+        np.testing.assert_array_equal(crop[~unsure], expected[~unsure])
+
+
+@both_ways
+def test_label_crop_has_no_class_that_its_source_has_not(apply):
+    label = np.where(blocks((30, 30), 5) < 3, 0, 200).astype(np.uint8)
+    geometries = drawn(40, (30, 30), (24, 24))
+    for crop in apply(lambda g: augment.crop_label(label, g, (24, 24)), geometries):
+        assert set(np.unique(crop)) <= {0, 200, VOID_LABEL}
+
+
+@both_ways
+def test_void_in_the_source_stays_void(apply):
+    label = np.full((10, 10), VOID_LABEL, np.uint8)
+    (crop,) = apply(lambda g: augment.crop_label(label, g, (10, 10)), [geometry()])
+    assert (crop == 255).all()
+
+
+@both_ways
+@pytest.mark.parametrize(
+    ("size", "scale", "inside"),
+    [
+        ((10, 14), 1.0, (10, 14)),
+        ((10, 14), 0.5, (5, 7)),
+        ((10, 14), 1.5, (15, 20)),
+        ((10, 50), 1.0, (10, 20)),  # Only the height is too small.
+        ((1, 1), 0.5, (0, 0)),  # Half a pixel rounds to none.
+    ],
+)
+def test_padding_is_the_same_pixels_of_image_label_and_valid(size, scale, inside, apply):
+    crop_size = (18, 20)
+    image, label = noise(size), noise(size, 1)[..., 0] % 100
+    both = [geometry(scale), geometry(scale, mirrored=True)]
+    plain, mirrored = crop_all(apply, image, label, both, crop_size)
+    expected = np.zeros(crop_size, bool)
+    expected[: inside[0], : inside[1]] = True
+    if size == (1, 1):
+        expected[:1, :1] = plain[2][:1, :1]  # A tie; either is right if all three agree.
+    for (image_crop, label_crop, valid), mask in ((plain, expected), (mirrored, expected[:, ::-1])):
+        np.testing.assert_array_equal(valid, mask)
+        np.testing.assert_array_equal(label_crop == VOID_LABEL, ~mask)
+        np.testing.assert_array_equal((image_crop == PADDING).all(axis=-1), ~mask)
+        if mask.any():
+            assert image_crop[mask].min() >= 9  # The padding does not bleed into the image.
+
+
+@both_ways
+@pytest.mark.parametrize("size", [(60, 75), (31, 90), (24, 20)])
+def test_image_and_label_stay_aligned(size, apply):
+    """Away from the borders of squares, a crop's colours tell its labels."""
+    crop_size, reach = (40, 44), 3
+    label = blocks(size, 12)
+    image = PALETTE[label].astype(np.uint8)
+    geometries = drawn(25, size, crop_size)
+    tested = 0
+    crops = crop_all(apply, image, label, geometries, crop_size)
+    for image_crop, label_crop, valid in crops:
+        padded = np.pad(label_crop, reach, constant_values=-1)
+        around = np.lib.stride_tricks.sliding_window_view(padded, (2 * reach + 1,) * 2)
+        inner = (around == label_crop[..., np.newaxis, np.newaxis]).all(axis=(2, 3)) & valid
+        distance = np.abs(image_crop[:, :, np.newaxis] - PALETTE).sum(axis=-1)
+        np.testing.assert_array_equal(distance.argmin(axis=-1)[inner], label_crop[inner])
+        np.testing.assert_allclose(distance.min(axis=-1)[inner], 0, atol=0.01)
+        tested += inner.sum()
+    assert tested > 1000
+
+
+@both_ways
+@pytest.mark.parametrize("scale", [0.25, 0.5, 0.75, 1.25, 1.5, 2.0])
+def test_image_crop_is_a_window_of_the_resized_image(scale, apply):
+    """The sizes are chosen so that the scaled ones are whole numbers."""
+    image, crop_size, (row, column) = noise((48, 64)), (10, 12), (1, 3)
+    scaled = (round(48 * scale), round(64 * scale))
+    window = slice(row, row + crop_size[0]), slice(column, column + crop_size[1])
+    with_tensorflow = tf.image.resize(image, scaled, antialias=True).numpy()[window]
+    pillow = Image.fromarray(image).resize(scaled[::-1], Image.Resampling.BILINEAR)
+    both = [geometry(scale, (row, column), mirrored) for mirrored in (False, True)]
+    crop, mirrored = apply(lambda g: augment.crop_image(image, g, crop_size, PADDING), both)
+    np.testing.assert_array_equal(mirrored, crop[:, ::-1])
+    np.testing.assert_allclose(crop, with_tensorflow, atol=1e-2)
+    np.testing.assert_allclose(crop, np.asarray(pillow, float)[window], atol=1.01)
+
+
+def test_scales_fill_their_range_evenly():
+    scales = np.array([g.scale for g in drawn(1000, (50, 50), (20, 20), scale_range=(0.5, 1.5))])
+    assert scales.min() >= 0.5 and scales.max() <= 1.5
+    counts, _ = np.histogram(scales, bins=10, range=(0.5, 1.5))
+    # 100 are expected in each; the standard deviation is below 10.
+    assert counts.min() > 60 and counts.max() < 140
+
+
+def test_offsets_cover_the_room_evenly_with_both_ends():
+    offsets = np.array([g.offset for g in drawn(1200, (10, 12), (8, 8), scale_range=(1.0, 1.0))])
+    for axis, room in ((0, 2), (1, 4)):
+        places, counts = np.unique(offsets[:, axis], return_counts=True)
+        assert places.tolist() == list(range(room + 1))
+        expected = 1200 / (room + 1)
+        assert np.abs(counts - expected).max() < 5 * np.sqrt(expected)
+    # Rows and columns are drawn apart from each other.
+    assert len(np.unique(offsets, axis=0)) == 3 * 5
+
+
+def test_crop_lies_inside_or_starts_at_the_corner():
+    for size in ((50, 70), (20, 90), (15, 15)):
+        for g in drawn(100, size, (24, 32)):
+            room = np.maximum(np.round(np.float32(size) * g.scale) - (24, 32), 0)
+            assert (g.offset >= 0).all() and (g.offset <= room).all()
+
+
+def test_half_is_mirrored_and_none_without_flip():
+    mirrored = sum(bool(g.mirrored) for g in drawn(1000, (30, 30), (20, 20)))
+    assert abs(mirrored - 500) < 80  # Five standard deviations.
+    assert not any(g.mirrored for g in drawn(50, (30, 30), (20, 20), flip=False))
+
+
+def test_mirror_scale_and_offset_are_independent():
+    found = drawn(1000, (60, 60), (20, 20), scale_range=(1.0, 2.0))
+    share = [g.offset / (np.round(60 * g.scale) - 20) for g in found]
+    columns = np.array([(g.scale, *s, g.mirrored) for g, s in zip(found, share)], float)
+    correlation = np.corrcoef(columns.T) - np.eye(4)
+    assert np.abs(correlation).max() < 0.16  # Five standard deviations.
+
+
+def test_geometry_follows_from_the_seed_alone():
+    first, again = (drawn(20, (50, 60), (20, 20)) for _ in range(2))
+    np.testing.assert_equal(first, again)
+    eager = [
+        random_geometry(tf.constant([n, 7], tf.int64), tf.constant([50, 60]), (20, 20))
+        for n in range(20)
+    ]
+    np.testing.assert_equal(first, [Geometry(*(t.numpy() for t in g)) for g in eager])
+    assert len({float(g.scale) for g in first}) == 20
+
+
+def test_static_shapes_are_known_in_the_graph():
+    dataset = tf.data.Dataset.from_tensors(noise((9, 9)))
+    image = dataset.map(lambda i: augment.crop_image(i, geometry(), (4, 6), PADDING))
+    assert image.element_spec.shape.as_list() == [4, 6, 3]
+    label = dataset.map(lambda i: augment.crop_label(i[..., 0], geometry(), (4, 6)))
+    assert label.element_spec.shape.as_list() == [4, 6]
+    valid = dataset.map(lambda i: augment.crop_valid(tf.shape(i)[:2], geometry(), (4, 6)))
+    assert valid.element_spec.shape.as_list() == [4, 6]

@@ -1,0 +1,279 @@
+"""Wrong flags, data and folders: exit code 2, and one line that says what and where."""
+
+import functools
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.folders import make_voc_folder
+from tests.runs import TINY, call, fails_with, one_line, script, shared_run
+
+
+@pytest.fixture
+def data(tmp_path):
+    return make_voc_folder(tmp_path / "voc", train=4, val=2)
+
+
+@pytest.fixture
+def fails(capsys):
+    """As `tests.runs.fails_with`."""
+    return functools.partial(fails_with, capsys)
+
+
+def train_flags(data, *more):
+    base = ("--dataset", "folder", "--data_dir", data, "--run_dir", data.parent / "run")
+    return (*base, "--labeled_fraction", "0.5", *TINY, "--steps", "1", *more)
+
+
+# Flags
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "allowed"),
+    [
+        *[("labeled_fraction", value, "at most 1") for value in ("0", "1.5", "nan", "abc", "-1")],
+        ("method", "magic", "baseline, adv, semi"),
+        ("backbone", "vgg", "resnet101"),
+        ("head", "none", "deeplabv2"),
+        ("dataset", "coco", "folder"),
+        ("preset", "best", "paper"),
+        ("precision", "float8", "mixed_bfloat16"),
+        ("crop_size", "33,", "H,W"),
+        ("crop_size", "16,64", "each at least 17"),
+        ("batch_size", "2.5", "a whole number"),
+        ("steps", "0", "at least 1"),
+        ("learning_rate", "inf", "above 0"),
+        ("output_stride", "12", "8, 16, 32"),
+        ("random_scale", "2,1", "smaller, larger"),
+        ("weights", "missing.h5", "imagenet"),
+        ("seed", "-1", "at least 0"),
+    ],
+)
+def test_wrong_values(data, fails, flag, value, allowed):
+    # The last of a flag given twice counts.
+    fails("train", *train_flags(data), f"--{flag}", value, says=(f"--{flag}", allowed))
+    assert not (data.parent / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "says"),
+    [
+        ("train", ("--label_fraction", "0.5"), "--label_fraction"),
+        ("train", ("--steps",), "--steps"),
+        ("train", ("--dataset", "folder"), "--data_dir"),
+        ("train", ("--labeled_list", "a", "--labeled_fraction", "1"), "give one of them"),
+        ("evaluate", (), "--run_dir"),
+        ("evaluate", ("--run_dir", "no/run"), "no/run"),
+        ("evaluate", ("--runs", "x"), "--runs"),
+        ("evaluate", ("--saved_model", "no/model", "--images", "."), "no/model"),
+        ("export", ("--run_dir", "no/run", "--output", "x"), "no/run"),
+        ("export", ("--run_dir", "no/run"), "--output"),
+    ],
+)
+def test_wrong_flags(fails, name, flags, says):
+    fails(name, *flags, says=says)
+
+
+# Data
+
+
+def lose_image(data):
+    (data / "JPEGImages" / "train_1.jpg").unlink()
+    return "train_1"
+
+
+def lose_validation_label(data):
+    (data / "SegmentationClass" / "val_1.png").unlink()
+    return "val_1.png"
+
+
+def label_no_class(data):
+    path = data / "SegmentationClass" / "val_0.png"
+    label = np.array(Image.open(path))
+    label[3, 5] = 77
+    Image.fromarray(label).save(path)
+    return "val_0.png", "77"
+
+
+def label_another_size(data):
+    path = data / "SegmentationClass" / "val_1.png"
+    Image.open(path).resize((32, 24)).save(path)
+    return "val_1.png", "32x24", "64x48"
+
+
+def label_in_colours(data):
+    path = data / "SegmentationClass" / "val_0.png"
+    Image.open(path).convert("RGB").save(path)
+    return "val_0.png", "RGB"
+
+
+def cut_every(folder, pattern):
+    for path in folder.glob(pattern):
+        path.write_bytes(path.read_bytes()[:300])
+
+
+def cut_training_images(data):
+    cut_every(data / "JPEGImages", "train_*.jpg")
+    return "train_", ".jpg", "cut off"
+
+
+def cut_validation_image(data):
+    cut_every(data / "JPEGImages", "val_1.jpg")
+    return "val_1.jpg", "cut off"
+
+
+def cut_label(data):
+    cut_every(data / "SegmentationClass", "val_0.png")
+    return "val_0.png", "cut off"
+
+
+def foreign_format(data):
+    path = data / "JPEGImages" / "val_0.jpg"
+    Image.open(path).save(path, "WEBP")
+    return "val_0.jpg", "WEBP", "JPEG"
+
+
+def empty_list(data):
+    (data / "ImageSets" / "Segmentation" / "train.txt").write_text("\n \n")
+    return "train.txt", "empty"
+
+
+def lose_list(data):
+    (data / "ImageSets" / "Segmentation" / "val.txt").unlink()
+    return "val.txt"
+
+
+def repeat_id(data):
+    (data / "ImageSets" / "Segmentation" / "train.txt").write_text("train_0\ntrain_0\n")
+    return "train.txt", "train_0", "twice"
+
+
+def leave_folder(data):
+    (data / "ImageSets" / "Segmentation" / "train.txt").write_text("../train_0\n")
+    return "train.txt", "../train_0"
+
+
+def lose_classes(data):
+    (data / "classes.json").unlink()
+    return "classes.json"
+
+
+def break_classes(data):
+    (data / "classes.json").write_text('{"classes": [')
+    return "classes.json", "JSON"
+
+
+def colourless_class(data):
+    document = json.loads((data / "classes.json").read_text())
+    document["classes"][1]["color"] = [1, 2, 300]
+    (data / "classes.json").write_text(json.dumps(document))
+    return "classes.json", "class 1", "300"
+
+
+def lose_folder(data):
+    shutil.rmtree(data)
+    return str(data)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(lose_image, lose_validation_label, label_no_class, label_another_size, label_in_colours),
+        *(cut_training_images, cut_validation_image, cut_label, foreign_format),
+        *(empty_list, lose_list, repeat_id, leave_folder, lose_folder),
+        *(lose_classes, break_classes, colourless_class),
+    ],
+    ids=lambda damage: damage.__name__,
+)
+def test_wrong_data_is_found_before_training(data, fails, damage):
+    fails("train", *train_flags(data), says=damage(data))
+    assert not (data.parent / "run").exists()
+
+
+def test_cut_off_unlabeled_image_is_found_before_training(data, fails):
+    listed = data.parent / "labeled.txt"
+    listed.write_text("train_0\n")
+    cut_every(data / "JPEGImages", "train_3.jpg")
+    (data / "SegmentationClass" / "train_3.png").unlink()
+    flags = [flag for flag in train_flags(data) if flag not in ("--labeled_fraction", "0.5")]
+    fails("train", *flags, "--labeled_list", listed, says="train_3.jpg")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"), [("train_0\nval_0\n", "val_0"), ("\n", "empty"), (None, "labeled.txt")]
+)
+def test_wrong_labeled_list(data, fails, content, says):
+    listed = data.parent / "labeled.txt"
+    if content is not None:
+        listed.write_text(content)
+    flags = [flag for flag in train_flags(data) if flag not in ("--labeled_fraction", "0.5")]
+    fails("train", *flags, "--labeled_list", listed, says=("labeled.txt", says))
+
+
+@pytest.mark.parametrize("image_id", ["train_0", "val_1"])
+def test_image_that_is_damaged_inside_is_found_when_it_is_read(data, fails, image_id):
+    """Its header and its end are right, so that only decoding can tell."""
+    path = data / "JPEGImages" / f"{image_id}.jpg"
+    image = Image.open(path).convert("RGB")
+    path.unlink()
+    image.save(path := path.with_suffix(".png"))
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 64] = bytes(64)
+    path.write_bytes(content)
+    flags = ("--method", "baseline", "--labeled_fraction", "1", "--batch_size", "4")
+    fails("train", *train_flags(data), *flags, says=(path.name, "cannot be read"))
+
+
+def test_crop_larger_than_the_images_trains(data):
+    flags = ("--crop_size", "80,100", "--input_scale", "0.5", "--method", "baseline")
+    assert call("train", *train_flags(data), *flags) == 0
+    results = json.loads((data.parent / "run" / "results.json").read_text())
+    assert results["steps"] == 1
+    assert results["images_per_second"] is None  # The first step, which traces, is not timed.
+
+
+# Without TensorFlow, which takes seconds to load
+
+
+@pytest.fixture
+def no_tensorflow(tmp_path):
+    """Variables for a process in which TensorFlow cannot be imported."""
+    package = tmp_path / "path" / "tensorflow"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('TensorFlow was imported')")
+    return {"PYTHONPATH": str(package.parent)}
+
+
+def test_flags_and_data_are_checked_without_tensorflow(data, no_tensorflow):
+    label_no_class(data)
+    for name, flags, says in (
+        ("train", ("--method", "magic"), "--method"),
+        ("train", train_flags(data, "--data_dir", data / "gone"), "gone"),
+        ("train", train_flags(data), "77"),
+        ("evaluate", ("--run_dir", data), str(data)),
+        ("export", ("--output",), "--output"),
+    ):
+        done = script(name, *flags, env=no_tensorflow)
+        assert (done.returncode, done.stdout.count("\n")) == (2, 0), done.stderr
+        one_line(done.stderr, says)
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_help_and_finished_runs_need_no_tensorflow(no_tensorflow):
+    for name in ("train", "evaluate", "export"):
+        done = script(name, "--help", env=no_tensorflow)
+        assert done.returncode == 0, done.stderr
+        assert "--run_dir" in done.stdout
+    done = script("train", "--run_dir", shared_run().folder, "--resume", env=no_tensorflow)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_error_is_the_last_line_when_tensorflow_has_run(tmp_path):
+    flags = ("--run_dir", shared_run().folder, "--checkpoint", tmp_path / "gone")
+    done = script("evaluate", *flags)
+    assert done.returncode == 2
+    one_line(done.stderr, str(tmp_path / "gone"))

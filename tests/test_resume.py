@@ -1,0 +1,223 @@
+"""A run that is stopped and resumed must end as one that was never stopped."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.runs import ROOT, SHARED, STEPS, call, command, copy_of, script, shared_run
+
+#: What counts the checkpoints themselves: a stopped run writes one more.
+BOOKKEEPING = ("save_counter", "_CHECKPOINTABLE_OBJECT_GRAPH", "seconds/")
+
+
+def tensors(checkpoint):
+    """Returns {name: array} of a checkpoint: weights, optimizers' slots, step, best score."""
+    reader = tf.train.load_checkpoint(str(checkpoint))
+    names = reader.get_variable_to_shape_map()
+    return {n: reader.get_tensor(n) for n in names if not n.startswith(BOOKKEEPING)}
+
+
+def last_step(run_dir):
+    """Returns the newest checkpoint's step; 0 if there is none."""
+    found = (run_dir / "checkpoints").glob("step-*.index")
+    return max((int(path.stem.removeprefix("step-")) for path in found), default=0)
+
+
+def stop(arguments, number, run_dir, env):
+    """Runs train.py until it has written two more checkpoints, and then sends it a signal.
+
+    Returns:
+      the exit code and the text it printed.
+    """
+    before = last_step(run_dir)
+    process = subprocess.Popen(
+        command("train", *arguments),
+        cwd=ROOT,
+        env={**os.environ, **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 240
+    while last_step(run_dir) < before + 4 and process.poll() is None:
+        assert time.monotonic() < deadline, "no checkpoint"
+        time.sleep(0.02)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=120)
+    assert "Traceback" not in errors
+    return process.returncode, output
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """Trains as the shared run, stopped by SIGTERM, then by Ctrl-C, then let go on to the end.
+
+    Returns:
+      the run's folder, and what was seen on the way: [(exit code, output, last step)].
+    """
+    run = shared_run()
+    run_dir = tmp_path_factory.mktemp("stopped") / "run"
+    env = {"TF_ADVSEG_CACHE": str(run.cache)}
+    first = (*SHARED, "--data_dir", run.data_dir, "--run_dir", run_dir, "--checkpoint_every", 2)
+    resumed = ("--run_dir", run_dir, "--resume")
+    seen = []
+    for arguments, number in ((first, signal.SIGTERM), (resumed, signal.SIGINT)):
+        code, output = stop(arguments, number, run_dir, env)
+        seen.append((code, output, last_step(run_dir)))
+        assert not (run_dir / "results.json").exists(), "it ended before the signal"
+    done = script("train", *resumed, env=env)
+    seen.append((done.returncode, done.stdout, last_step(run_dir)))
+    return run_dir, seen
+
+
+def test_exit_codes_and_messages(stopped):
+    run_dir, ((first, output, step), (second, resumed, later), (last, _, end)) = stopped
+    assert (first, second, last) == (128 + signal.SIGTERM, 128 + signal.SIGINT, 0)
+    assert 0 < step < later < end == STEPS
+    # The checkpoint is of the very step at which it stopped.
+    assert f"stopped at step {step}; go on with --run_dir {run_dir} --resume" in output
+    assert f"resumed at step {step} of {STEPS}" in resumed
+    assert f"stopped at step {later};" in resumed
+
+
+def test_stopped_run_ends_bit_identical(stopped):
+    run_dir, _ = stopped
+    whole, resumed = (
+        tensors(folder / "checkpoints" / f"step-{STEPS}")
+        for folder in (shared_run().folder, run_dir)
+    )
+    assert set(whole) == set(resumed)
+    for part in ("segmenter/", "discriminator/", "optimizer/", "discriminator_optimizer/"):
+        assert any(name.startswith(part) for name in whole), part
+    assert whole["step/.ATTRIBUTES/VARIABLE_VALUE"] == STEPS
+    differ = [name for name in whole if not np.array_equal(whole[name], resumed[name])]
+    assert not differ
+
+
+def test_stopped_run_has_the_same_scores(stopped):
+    resumed = json.loads((stopped[0] / "results.json").read_text("utf-8"))
+    whole = shared_run().read("results.json")
+    same = {"mean_iou", "best_mean_iou", "per_class_iou", "pixel_accuracy", "steps"} | {
+        "selected_fraction",
+        "selected_accuracy",
+    }
+    assert {name: resumed[name] for name in same} == {name: whole[name] for name in same}
+    assert (stopped[0] / "split.json").read_text() == (
+        shared_run().folder / "split.json"
+    ).read_text()
+
+
+def test_only_the_last_checkpoints_are_kept(stopped):
+    folder = stopped[0] / "checkpoints"
+    kept = sorted(int(path.stem.removeprefix("step-")) for path in folder.glob("step-*.index"))
+    assert kept == [STEPS - 4, STEPS - 2, STEPS]
+    assert len(list((folder / "best").glob("step-*.index"))) == 1
+
+
+# The rest needs no training.
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """A copy of the shared run, finished."""
+    return copy_of(shared_run(), tmp_path / "run")
+
+
+def test_finished_run_is_left_as_it_is(copied, capsys):
+    before = {path: path.stat().st_mtime_ns for path in copied.rglob("*")}
+    assert call("train", "--run_dir", copied, "--resume") == 0
+    assert f"{copied} is finished: {STEPS} steps" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in copied.rglob("*")} == before
+
+
+def test_results_that_are_missing_are_measured_again(copied):
+    (copied / "results.json").unlink()
+    assert call("train", "--run_dir", copied, "--resume") == 0
+    results = json.loads((copied / "results.json").read_text("utf-8"))
+    whole = shared_run().read("results.json")
+    for name in ("mean_iou", "best_mean_iou", "per_class_iou", "steps", "unlabeled_images"):
+        assert results[name] == whole[name], name
+    assert results["images_per_second"] is None
+
+
+def test_run_is_refused_without_resume(copied, capsys):
+    data = ("--dataset", "folder", "--data_dir", shared_run().data_dir)
+    assert call("train", *data, "--run_dir", copied) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: --run_dir {copied} holds a run; go on with it by --resume")
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("method", "adv"),
+        ("seed", "4"),
+        ("labeled_fraction", "0.5"),
+        ("learning_rate", "0.01"),
+        ("crop_size", "33"),
+        ("backbone", "resnet50"),
+        ("random_flip", "false"),
+    ],
+)
+def test_changed_setting_is_refused_by_name(copied, capsys, flag, value):
+    assert call("train", "--run_dir", copied, "--resume", f"--{flag}", value) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: --{flag} was ")
+    assert str(copied) in error
+
+
+def test_same_settings_again_are_no_change(copied):
+    data = ("--data_dir", shared_run().data_dir)
+    assert call("train", *SHARED, *data, "--run_dir", copied, "--resume") == 0
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """Puts a list of the calls in the place of the training itself."""
+    calls = []
+
+    def train(config, files):
+        calls.append((config, files))
+        return {"mean_iou": 0.5, "best_mean_iou": 0.5}
+
+    monkeypatch.setattr("tf_advseg.training.run.train", train)
+    return calls
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_resume_of_an_empty_folder_starts_fresh(tmp_path, started, made):
+    run_dir = tmp_path / "run"
+    if made:
+        run_dir.mkdir()
+    data = ("--data_dir", shared_run().data_dir)
+    assert call("train", *SHARED, *data, "--run_dir", run_dir, "--resume") == 0
+    ((config, files),) = started
+    assert (config.run_dir, config.seed, config.steps) == (str(run_dir), 3, STEPS)
+    assert len(files.split.labeled) == 4
+
+
+def test_folder_that_holds_something_else_is_refused(tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("mine", "utf-8")
+    for flags in ((), ("--resume",)):
+        data = ("--data_dir", shared_run().data_dir)
+        assert call("train", *SHARED, *data, "--run_dir", tmp_path, *flags) == 2
+        assert f"--run_dir {tmp_path} holds other files" in capsys.readouterr().err
+
+
+def test_moved_data_is_found_by_flag_and_keeps_the_split(copied, tmp_path, started):
+    """More steps, other data folder: both may change, the labeled images may not."""
+    moved = Path(shutil.copytree(shared_run().data_dir, tmp_path / "moved"))
+    flags = ("--data_dir", moved, "--steps", 50)
+    assert call("train", "--run_dir", copied, "--resume", *flags) == 0
+    ((config, files),) = started
+    assert (config.steps, config.semi_start, config.data_dir) == (50, 20, str(moved))
+    assert list(files.split.labeled) == shared_run().read("split.json")["labeled"]
+    assert all(path.is_relative_to(moved) for path in files.labeled.images)

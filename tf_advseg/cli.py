@@ -1,0 +1,51 @@
+"""What the scripts share: how errors and signals become messages and exit codes."""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from tf_advseg.errors import InputError, Interrupted
+
+
+def run(main: Callable[[], None]) -> NoReturn:
+    """Runs `main` and ends the process: 0 done, 2 wrong input, 130 or 143 a signal, else 1.
+
+    Wrong input, and numbers that are none, are told in one line; anything else is a bug and shows
+    where it is.
+    """
+    quiet_libraries()
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        main()
+    except InputError as error:
+        _tell(error)
+        sys.exit(2)
+    except FloatingPointError as error:
+        _tell(error)
+        sys.exit(1)
+    except Interrupted as interrupted:
+        sys.exit(128 + interrupted.signal_number)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _tell(error: Exception) -> None:
+    print("error: " + " ".join(str(error).split()), file=sys.stderr)
+
+
+def _end(number: int, frame: Any) -> NoReturn:
+    raise Interrupted(number)
+
+
+def quiet_libraries() -> None:
+    """Keeps notes that no user can act on off the screen; a variable set by the user wins."""
+    # TensorFlow 2.15 logs three CUDA registration "errors" at each start, with or without a GPU.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Keras calls a validation between two steps a slow callback.
+    logging.getLogger("tensorflow").addFilter(
+        lambda record: "is slow compared" not in str(record.msg)
+    )

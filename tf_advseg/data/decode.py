@@ -1,0 +1,131 @@
+"""File bytes to image and label tensors, in the graph.
+
+Training, evaluation and the exported model decode with these functions, so that they cannot
+disagree. All of it is plain TensorFlow operations: no Python runs in the input pipeline.
+"""
+
+import tensorflow as tf
+
+_PREFIX_BYTES = 1 << 16  # A JPEG's EXIF block is its first or second segment, at most 64 KiB long.
+_APP1, _START_OF_SCAN = 0xE1, 0xDA
+_EXIF_HEADER = tuple(b"Exif\0\0")
+_ORIENTATION_TAG = 0x0112
+
+
+def decode_image(data: tf.Tensor) -> tf.Tensor:
+    """Decodes a JPEG or PNG of any colour type, as a viewer shows it (EXIF rotation applied).
+
+    Args:
+      data: string [], the file's bytes.
+
+    Returns:
+      uint8 [H, W, 3], RGB. A JPEG equals Pillow's decoding to the bit; 16-bit PNGs keep their high
+      byte; transparency is dropped.
+
+    Raises:
+      tf.errors.InvalidArgumentError: the bytes are no such image, or are cut off.
+    """
+    # One kernel reads both formats, whichever of its names it is called by.
+    image = tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
+    return orient(image, exif_orientation(data))
+
+
+def decode_label(data: tf.Tensor) -> tf.Tensor:
+    """Decodes a grey PNG of class ids, as `labels.prepare_labels` writes it.
+
+    Args:
+      data: string [], the file's bytes. An indexed PNG would give grey values, not indices.
+
+    Returns:
+      uint8 [H, W].
+    """
+    return tf.io.decode_png(data, channels=1)[..., 0]
+
+
+def orient(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Turns an image as its EXIF orientation, 1-8, asks.
+
+    Args:
+      image: any type, [H, W, C].
+      orientation: int32 []; 1 is upright.
+
+    Returns:
+      the image, [H, W, C] or [W, H, C].
+    """
+
+    def turn() -> tf.Tensor:
+        turned = tf.cond(orientation >= 5, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
+        mirror_rows = tf.reduce_any(tf.equal(orientation, [3, 4, 7, 8]))
+        mirror_columns = tf.reduce_any(tf.equal(orientation, [2, 3, 6, 7]))
+        turned = tf.cond(mirror_rows, lambda: turned[::-1], lambda: turned)
+        return tf.cond(mirror_columns, lambda: turned[:, ::-1], lambda: turned)
+
+    upright = tf.equal(orientation, 1)
+    result = tf.cond(upright, lambda: image, turn)
+    return tf.ensure_shape(result, [None, None, image.shape[-1]])
+
+
+def exif_orientation(data: tf.Tensor) -> tf.Tensor:
+    """Reads the orientation that a JPEG's EXIF block asks for.
+
+    Args:
+      data: string [], the file's bytes.
+
+    Returns:
+      int32 [], 1-8; 1 (upright) where there is no such block or it says nothing sensible.
+    """
+    prefix = tf.io.decode_raw(tf.strings.substr(data, 0, _PREFIX_BYTES), tf.uint8)
+    # The zeros let a block that is cut off be read past its end.
+    content = tf.pad(tf.cast(prefix, tf.int32), [[0, 16]])
+    exif = _exif_position(content, tf.size(prefix))
+    orientation = tf.cond(exif > 0, lambda: _orientation_at(content, exif), lambda: tf.constant(1))
+    return tf.where((orientation >= 1) & (orientation <= 8), orientation, 1)
+
+
+def _exif_position(content: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Returns where the TIFF part of the EXIF block starts in a JPEG's bytes, or 0."""
+    is_jpeg = tf.reduce_all(tf.equal(content[:2], [0xFF, 0xD8]))
+
+    def is_exif(position: tf.Tensor) -> tf.Tensor:
+        header = content[position + 4 : position + 4 + len(_EXIF_HEADER)]
+        return (content[position + 1] == _APP1) & tf.reduce_all(tf.equal(header, _EXIF_HEADER))
+
+    def is_other_segment(position: tf.Tensor) -> tf.Tensor:
+        inside = position + 4 < size
+        position = tf.where(inside, position, 0)
+        a_segment = (content[position] == 0xFF) & (content[position + 1] != _START_OF_SCAN)
+        return inside & a_segment & ~is_exif(position)
+
+    def next_segment(position: tf.Tensor) -> tf.Tensor:
+        return position + 2 + _number(content, position + 2, 2, big_endian=True)
+
+    first = tf.where(is_jpeg, 2, size)
+    position = tf.while_loop(is_other_segment, lambda p: (next_segment(p),), (first,))[0]
+    inside = position + 4 < size
+    position = tf.where(inside, position, 0)
+    return tf.where(inside & is_exif(position), position + 4 + len(_EXIF_HEADER), 0)
+
+
+def _orientation_at(content: tf.Tensor, tiff: tf.Tensor) -> tf.Tensor:
+    """Returns the orientation in the first directory of a TIFF header, or 1."""
+    header = content[tiff : tiff + 4]
+    big_endian = tf.reduce_all(tf.equal(header, tuple(b"MM\0*")))
+    little_endian = tf.reduce_all(tf.equal(header, tuple(b"II*\0")))
+    last = tf.size(content) - 16
+    directory = tf.clip_by_value(tiff + _number(content, tiff + 4, 4, big_endian), tiff, last)
+    count = tf.minimum(_number(content, directory, 2, big_endian), (last - directory) // 12)
+    entries = directory + 2 + 12 * tf.range(count)
+    tags = _number(content, entries, 2, big_endian)
+    values = _number(content, entries + 8, 2, big_endian)
+    found = tf.boolean_mask(values, tf.equal(tags, _ORIENTATION_TAG))
+    orientation = tf.concat([found, [1]], axis=0)[0]
+    return tf.where(big_endian | little_endian, orientation, 1)
+
+
+def _number(
+    content: tf.Tensor, position: tf.Tensor, size: int, big_endian: tf.Tensor | bool
+) -> tf.Tensor:
+    """Returns the unsigned numbers of `size` bytes at `position` (of any shape)."""
+    digits = tf.gather(content, position[..., tf.newaxis] + tf.range(size))
+    digits = tf.where(big_endian, digits, digits[..., ::-1])
+    return tf.reduce_sum(tf.bitwise.left_shift(digits, tf.range(8 * (size - 1), -1, -8)), axis=-1)

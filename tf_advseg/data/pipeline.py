@@ -1,0 +1,209 @@
+"""tf.data pipelines for training and evaluation.
+
+What a step sees follows from (seed, step) alone: the image at each place of each batch, and its
+crop. A run can therefore start at any step with exactly the batches it would have had, without
+reading through the earlier ones, and order does not depend on how many files are read at once.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import tensorflow as tf
+
+from tf_advseg.data import augment
+from tf_advseg.data.decode import decode_image, decode_label
+from tf_advseg.errors import InputError
+
+_READ_ERRORS = (
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+    tf.errors.PermissionDeniedError,
+    tf.errors.FailedPreconditionError,
+)
+_LABELED, _UNLABELED = 0, 1  # Two streams of randomness under one seed.
+
+
+@dataclasses.dataclass(frozen=True)
+class Views:
+    """How a training crop is drawn from an image.
+
+    Attributes:
+      crop_size: height and width, in pixels.
+      input_scale: a resize of every image, before the random one.
+      random_scale: smallest and largest random scale.
+      flip: whether half of the crops are mirrored.
+      padding_color: outside of the image, RGB in 0-255; the mean that the backbone subtracts.
+    """
+
+    crop_size: tuple[int, int]
+    input_scale: float = 1.0
+    random_scale: tuple[float, float] = (0.5, 1.5)
+    flip: bool = True
+    padding_color: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+def training_dataset(
+    labeled: Sequence[tuple[Path, Path]],
+    unlabeled: Sequence[Path],
+    views: Views,
+    *,
+    batch_size: int,
+    steps: int,
+    seed: int,
+    first_step: int = 0,
+) -> tf.data.Dataset:
+    """Returns the batches of steps `first_step` to `steps` - 1.
+
+    Args:
+      labeled: image and cached label (`labels.prepare_labels`) of each labeled image.
+      unlabeled: the unlabeled images; none, if the method uses none.
+      views: how crops are drawn.
+      batch_size: labeled images in a batch, and again of unlabeled ones.
+      steps: the run's length.
+      seed: of all randomness.
+      first_step: where to start.
+
+    Returns:
+      a data set of {"labeled": (image, label), "unlabeled": (image, valid)}, the second only if
+      there are unlabeled images: float32 [B, h, w, 3] in 0-255, int32 [B, h, w], bool [B, h, w].
+    """
+    images = _constant(image for image, _ in labeled)
+    labels = _constant(label for _, label in labeled)
+
+    def load_labeled(index: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return _labeled_view(images[index], labels[index], seed, views)
+
+    def stream(count: int, tag: int, load: Callable) -> tf.data.Dataset:
+        return _stream(count, load, batch_size, first_step, steps, seed, tag)
+
+    streams = {"labeled": stream(len(labeled), _LABELED, load_labeled)}
+    if unlabeled:
+        unlabeled_images = _constant(unlabeled)
+
+        def load_unlabeled(index: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return _unlabeled_view(unlabeled_images[index], seed, views)
+
+        streams["unlabeled"] = stream(len(unlabeled), _UNLABELED, load_unlabeled)
+    return tf.data.Dataset.zip(streams).prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation_dataset(images: Sequence[Path], labels: Sequence[Path]) -> tf.data.Dataset:
+    """Returns whole images, each at its own size, in order.
+
+    Args:
+      images: their files.
+      labels: their cached labels; none for images without labels.
+
+    Returns:
+      a data set of (image, label), or of image alone: uint8 [H, W, 3] in 0-255, uint8 [H, W].
+    """
+    dataset = tf.data.Dataset.from_tensor_slices(_constant(images)).map(
+        _read_image, num_parallel_calls=tf.data.AUTOTUNE
+    )
+    if labels:
+        label_dataset = tf.data.Dataset.from_tensor_slices(_constant(labels)).map(
+            _read_label, num_parallel_calls=tf.data.AUTOTUNE
+        )
+        dataset = tf.data.Dataset.zip((dataset, label_dataset))
+    return dataset.prefetch(2)
+
+
+@contextlib.contextmanager
+def naming_unreadable(images: Iterable[Path]) -> Iterator[None]:
+    """Names the image that a data set could not read; the graph's own error does not.
+
+    Raises:
+      InputError: instead of TensorFlow's error, if one of the files cannot be read.
+    """
+    try:
+        yield
+    except _READ_ERRORS:
+        for path in images:
+            try:
+                decode_image(tf.io.read_file(str(path)))
+            except _READ_ERRORS:
+                raise InputError(f"{path} cannot be read: no image, or cut off") from None
+        raise
+
+
+def shuffled_index(position: tf.Tensor, count: int, seed: tf.Tensor) -> tf.Tensor:
+    """Returns which of `count` images is at a position of the endless, reshuffled sequence.
+
+    Each `count` positions hold each image once. The permutation is computed for this position
+    alone, so that the cost does not grow with the number of images.
+
+    Args:
+      position: int64 [], from 0 on.
+      count: number of images.
+      seed: int64 [2].
+
+    Returns:
+      int64 [], in 0 to count - 1.
+    """
+    epoch_seed = tf.random.experimental.stateless_fold_in(seed, position // count)
+    return tf.random.experimental.index_shuffle(position % count, epoch_seed, count - 1)
+
+
+def _stream(
+    count: int,
+    load: Callable[[tf.Tensor, tf.Tensor], tuple],
+    batch_size: int,
+    first_step: int,
+    steps: int,
+    seed: int,
+    tag: int,
+) -> tf.data.Dataset:
+    order_seed, view_seed = tf.unstack(
+        tf.random.experimental.stateless_split(tf.constant([seed, tag], tf.int64), 2)
+    )
+
+    def load_position(position: tf.Tensor) -> tuple:
+        index = shuffled_index(position, count, order_seed)
+        return load(index, tf.random.experimental.stateless_fold_in(view_seed, position))
+
+    positions = tf.data.Dataset.range(first_step * batch_size, steps * batch_size)
+    loaded = positions.map(load_position, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return loaded.batch(batch_size, drop_remainder=True)
+
+
+def _labeled_view(
+    image_path: tf.Tensor, label_path: tf.Tensor, seed: tf.Tensor, views: Views
+) -> tuple[tf.Tensor, tf.Tensor]:
+    image, label = _read_image(image_path), _read_label(label_path)
+    geometry = _geometry(image, seed, views)
+    return (
+        augment.crop_image(image, geometry, views.crop_size, views.padding_color),
+        augment.crop_label(label, geometry, views.crop_size),
+    )
+
+
+def _unlabeled_view(
+    image_path: tf.Tensor, seed: tf.Tensor, views: Views
+) -> tuple[tf.Tensor, tf.Tensor]:
+    image = _read_image(image_path)
+    geometry = _geometry(image, seed, views)
+    return (
+        augment.crop_image(image, geometry, views.crop_size, views.padding_color),
+        augment.crop_valid(tf.shape(image)[:2], geometry, views.crop_size),
+    )
+
+
+def _geometry(image: tf.Tensor, seed: tf.Tensor, views: Views) -> augment.Geometry:
+    smallest, largest = (s * views.input_scale for s in views.random_scale)
+    return augment.random_geometry(
+        seed, tf.shape(image)[:2], views.crop_size, (smallest, largest), views.flip
+    )
+
+
+def _read_image(path: tf.Tensor) -> tf.Tensor:
+    return decode_image(tf.io.read_file(path))
+
+
+def _read_label(path: tf.Tensor) -> tf.Tensor:
+    return decode_label(tf.io.read_file(path))
+
+
+def _constant(paths) -> tf.Tensor:
+    return tf.constant([str(path) for path in paths], tf.string)

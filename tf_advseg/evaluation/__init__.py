@@ -1,0 +1,1 @@
+"""Evaluation: inference at full size, metrics, tables and pictures."""

@@ -1,0 +1,97 @@
+"""Evaluation and segmentation of files, with their predictions written as masks."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import tensorflow as tf
+
+from tf_advseg.data import pipeline
+from tf_advseg.data.catalog import IMAGE_SUFFIXES, Classes
+from tf_advseg.data.files import LabeledFiles
+from tf_advseg.data.images import check_images
+from tf_advseg.errors import InputError
+from tf_advseg.evaluation import evaluator
+from tf_advseg.evaluation.inference import Prediction
+from tf_advseg.evaluation.pictures import save_mask
+from tf_advseg.progress import track
+
+Predict = Callable[[tf.Tensor], Prediction]
+
+
+def evaluate_files(
+    predict: Predict,
+    files: LabeledFiles,
+    classes: Classes,
+    t_semi: float,
+    save_masks: Path | None = None,
+) -> evaluator.Scores:
+    """Evaluates images with labels.
+
+    Args:
+      predict: image [1, H, W, 3] -> Prediction.
+      files: the images and labels.
+      classes: that are predicted.
+      t_semi: the confidence above which a pixel counts as selected.
+      save_masks: a folder to write each prediction to, as ID.png; None to write none.
+
+    Raises:
+      InputError: an image cannot be read, or the folder cannot be written.
+    """
+    if save_masks is not None:
+        _prepare_folder(save_masks, files.images)
+    ids = iter(files.ids)
+
+    def on_image(image: tf.Tensor, label: tf.Tensor, prediction: Prediction) -> None:
+        image_id = next(ids)
+        if save_masks is not None:
+            _write(save_masks / f"{image_id}.png", prediction, classes)
+
+    dataset = pipeline.evaluation_dataset(files.images, files.labels)
+    images = track(dataset, "evaluating image", len(files.ids))
+    with pipeline.naming_unreadable(files.images):
+        return evaluator.evaluate(predict, images, len(classes), t_semi, on_image)
+
+
+def segment_folder(predict: Predict, images: Path, save_masks: Path, classes: Classes) -> int:
+    """Writes the mask of every image of a folder, as ID.png, and returns their number.
+
+    Raises:
+      InputError: the folder holds no image, two of one name, or one that cannot be read.
+    """
+    paths = sorted(
+        p for p in images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()
+    )
+    if not paths:
+        raise InputError(f"--images {images} holds no image; allowed: {', '.join(IMAGE_SUFFIXES)}")
+    names = [path.stem for path in paths]
+    if len(set(names)) < len(names):
+        twice = next(name for n, name in enumerate(names) if name in names[:n])
+        raise InputError(f"--images {images} holds two images of the name {twice!r}")
+    check_images(paths)
+    masks = [save_masks / f"{name}.png" for name in names]
+    _prepare_folder(save_masks, paths)
+    dataset = track(pipeline.evaluation_dataset(paths, ()), "segmenting image", len(paths))
+    with pipeline.naming_unreadable(paths):
+        for mask, image in zip(masks, dataset, strict=True):
+            _write(mask, predict(image[tf.newaxis]), classes)
+    return len(paths)
+
+
+def _prepare_folder(folder: Path, images: Sequence[Path]) -> None:
+    """Makes the folder that masks go to, unless they could overwrite what is read."""
+    # Labels too: they have the masks' names, in a folder beside the images'.
+    inputs = {image.parent.resolve() for image in images}
+    inputs |= {parent.parent / "SegmentationClass" for parent in inputs}
+    if folder.resolve() in inputs:
+        raise InputError(f"--save_masks {folder} holds images or labels; allowed: another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write to --save_masks {folder}: {error.strerror}") from None
+
+
+def _write(path: Path, prediction: Prediction, classes: Classes) -> None:
+    try:
+        save_mask(path, prediction.class_ids[0].numpy(), classes.colors)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from None

@@ -1,0 +1,65 @@
+"""The file results.json. No TensorFlow here."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from tf_advseg import textfile
+from tf_advseg.errors import InputError
+
+RESULTS_FILE = "results.json"
+
+#: Every key of a results.json; null where it means nothing for that run.
+RESULT_KEYS = (
+    "mean_iou",
+    "best_mean_iou",
+    "pixel_accuracy",
+    "per_class_iou",
+    "steps",
+    "images_per_second",
+    "training_seconds",
+    "peak_memory_bytes",
+    "selected_fraction",
+    "selected_accuracy",
+    "train_selected_fraction",
+    "discriminator_loss",
+    "method",
+    "dataset",
+    "seed",
+    "labeled_images",
+    "unlabeled_images",
+)
+
+
+def write(path: Path, values: dict[str, Any]) -> None:
+    """Writes a results.json with every key; NaN, which JSON has not, becomes null.
+
+    Raises:
+      KeyError: `values` has a key that a results.json has not.
+    """
+    if unknown := set(values) - set(RESULT_KEYS):
+        raise KeyError(f"unknown result keys: {sorted(unknown)}")
+    document = {key: _json_value(values.get(key)) for key in RESULT_KEYS}
+    textfile.write(path, json.dumps(document, indent=1) + "\n")
+
+
+def _json_value(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """Returns the values of a results.json; None if there is no such file.
+
+    Raises:
+      InputError: it is no JSON object.
+    """
+    if not path.is_file():
+        return None
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {error}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path} is no JSON object")
+    return values

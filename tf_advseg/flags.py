@@ -1,0 +1,253 @@
+"""Flags as dataclass fields: a type's text form, its check and its help stand in one place.
+
+A configuration is a frozen dataclass whose fields are made by `flag`. From it come the argument
+parser, the checks, and the JSON form. No TensorFlow here, so that `--help` is instant.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from tf_advseg.errors import InputError
+
+Config = TypeVar("Config")
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """How a flag's text becomes its value.
+
+    Attributes:
+      parse: text -> value; raises ValueError if the text is not allowed.
+      allowed: what is allowed, in words, for the help and for errors.
+      metavar: the placeholder in the help; None for a switch that takes no value.
+    """
+
+    parse: Callable[[str], Any]
+    allowed: str
+    metavar: str | None
+
+
+def integer(low: int, high: int | None = None) -> Kind:
+    """A whole number in [low, high]."""
+
+    def parse(text: str) -> int:
+        value = int(text)
+        if value < low or (high is not None and value > high):
+            raise ValueError
+        return value
+
+    return Kind(parse, f"a whole number {_range(low, high)}", "N")
+
+
+def number(low: float, high: float | None = None, *, above: bool = False) -> Kind:
+    """A finite number in [low, high], or in (low, high] if `above`."""
+
+    def parse(text: str) -> float:
+        value = float(text)
+        too_low = value <= low if above else value < low
+        if not math.isfinite(value) or too_low or (high is not None and value > high):
+            raise ValueError
+        return value
+
+    return Kind(parse, f"a number {_range(low, high, above)}", "X")
+
+
+def _range(low: float, high: float | None, above: bool = False) -> str:
+    words = f"above {low:g}" if above else f"of at least {low:g}"
+    return words if high is None else f"{words} and at most {high:g}"
+
+
+def choice(names: Iterable[str]) -> Kind:
+    """One of the given names."""
+    names = tuple(names)
+
+    def parse(text: str) -> str:
+        if text not in names:
+            raise ValueError
+        return text
+
+    return Kind(parse, "one of " + ", ".join(names), "{" + ",".join(names) + "}")
+
+
+def one_of(values: Iterable[int]) -> Kind:
+    """One of the given whole numbers."""
+    values = tuple(values)
+
+    def parse(text: str) -> int:
+        if int(text) not in values:
+            raise ValueError
+        return int(text)
+
+    words = [str(value) for value in values]
+    return Kind(parse, "one of " + ", ".join(words), "{" + ",".join(words) + "}")
+
+
+def name() -> Kind:
+    """A name: text without a slash."""
+
+    def parse(value: str) -> str:
+        if not value or "/" in value or "\\" in value:
+            raise ValueError
+        return value
+
+    return Kind(parse, "a name without slashes", "NAME")
+
+
+def size(minimum: int = 1) -> Kind:
+    """Height and width in pixels, each at least `minimum`: "N" (square) or "H,W"."""
+
+    def parse(text: str) -> tuple[int, int]:
+        parts = [int(part) for part in text.split(",")]
+        if len(parts) not in (1, 2) or min(parts) < minimum:
+            raise ValueError
+        return parts[0], parts[-1]
+
+    return Kind(parse, f"N or H,W, in pixels, each at least {minimum}", "N|H,W")
+
+
+def numbers(count: int | None = None) -> Kind:
+    """Positive numbers, comma-separated: `count` of them, or any if `count` is None."""
+
+    def parse(text: str) -> tuple[float, ...]:
+        values = tuple(float(part) for part in text.split(","))
+        if (count and len(values) != count) or not all(0 < v < math.inf for v in values):
+            raise ValueError
+        return values
+
+    return Kind(parse, f"{count or 'some'} comma-separated numbers above 0", "X,X")
+
+
+def text() -> Kind:
+    """Any text but the empty one: a path or a name."""
+
+    def parse(value: str) -> str:
+        if not value:
+            raise ValueError
+        return value
+
+    return Kind(parse, "a text that is not empty", "PATH")
+
+
+def boolean() -> Kind:
+    """true or false, written out."""
+
+    def parse(value: str) -> bool:
+        return {"true": True, "false": False}[value]
+
+    return Kind(parse, "true or false", "{true,false}")
+
+
+def switch() -> Kind:
+    """A flag without value: false unless given."""
+    return Kind(boolean().parse, "true or false", None)
+
+
+def flag(default: Any, kind: Kind, help: str, *, group: str = "") -> Any:
+    """A dataclass field that is a command-line flag of the same name."""
+    return dataclasses.field(default=default, metadata={"kind": kind, "help": help, "group": group})
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises InputError instead of printing usage, so that every wrong flag is told alike."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see {self.prog} --help")
+
+
+def parse(
+    cls: type[Config], argv: list[str] | None, description: str, epilog: str = ""
+) -> dict[str, Any]:
+    """Returns the values of the flags that are given in `argv`, and no others, checked one by one.
+
+    Args:
+      cls: a dataclass whose fields were made by `flag`.
+      argv: the arguments; None means the process's own.
+      description: the first line of the help.
+      epilog: its last lines.
+
+    Raises:
+      InputError: an unknown flag, or a value that is not allowed.
+    """
+    parser = _Parser(
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    groups: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):
+        kind, group = field.metadata["kind"], field.metadata["group"]
+        if group not in groups:
+            groups[group] = parser.add_argument_group(group) if group else parser
+        help_text = field.metadata["help"]
+        if field.default is not None and kind.metavar:
+            help_text += f" [{to_text(field.default)}]"
+        options = (
+            {"metavar": kind.metavar}
+            if kind.metavar
+            else {"action": "store_const", "const": "true"}
+        )
+        groups[group].add_argument(f"--{field.name}", help=help_text.replace("%", "%%"), **options)
+    given = vars(parser.parse_args(sys.argv[1:] if argv is None else argv))
+    return {name: from_text(cls, name, value) for name, value in given.items()}
+
+
+def from_text(cls: type, name: str, value: str) -> Any:
+    """Returns the value of flag `name` of `cls` that the text `value` stands for.
+
+    Raises:
+      InputError: the text is not allowed.
+    """
+    kind = next(f.metadata["kind"] for f in dataclasses.fields(cls) if f.name == name)
+    try:
+        return kind.parse(value)
+    except (ValueError, KeyError):
+        raise InputError(f"--{name} is {value!r}; allowed: {kind.allowed}") from None
+
+
+def to_text(value: Any) -> str:
+    """Returns the text that a flag's `value` is parsed from."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return ",".join(to_text(v) for v in value)
+    return f"{value:g}" if isinstance(value, float) and value == float(f"{value:g}") else str(value)
+
+
+def to_json(config: Any) -> str:
+    """Returns every value of the dataclass `config` as JSON text, one key a line."""
+    return json.dumps(dataclasses.asdict(config), indent=1) + "\n"
+
+
+def to_markdown(config: Any) -> str:
+    """Returns every value of the dataclass `config` as a Markdown table."""
+    rows = [f"| {name} | {to_text(value)} |" for name, value in dataclasses.asdict(config).items()]
+    return "\n".join(["| flag | value |", "|---|---|", *rows])
+
+
+def values_from_json(cls: type, path: Path) -> dict[str, Any]:
+    """Reads back what `to_json` wrote, checked like flags.
+
+    Raises:
+      InputError: the file is no JSON object, or has an unknown key or a value that is not allowed.
+    """
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {error}") from None
+    if not isinstance(stored, Mapping):
+        raise InputError(f"{path} is no JSON object")
+    defaults = {f.name: f.default for f in dataclasses.fields(cls)}
+    if unknown := sorted(set(stored) - set(defaults)):
+        raise InputError(f"{path} has unknown keys: {', '.join(unknown)}")
+    for name, value in stored.items():
+        if value is None and defaults[name] is not None:
+            raise InputError(f"--{name} is null in {path}; allowed: a value")
+    return {k: None if v is None else from_text(cls, k, to_text(v)) for k, v in stored.items()}

@@ -1,0 +1,1 @@
+"""Networks: backbones, heads, the segmenter made of them, and the discriminator."""

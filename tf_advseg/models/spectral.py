@@ -1,0 +1,21 @@
+"""Spectral normalisation, the one use of tensorflow-addons."""
+
+import warnings
+
+import keras
+
+
+def spectral_normalization(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """Wraps a layer so that its kernel's largest singular value is about 1 (Miyato et al., 2018).
+
+    Keras 2.15's own layer fails inside a tf.function. tensorflow-addons' rewrites the kernel at
+    each training call, so it must be called once in a step, on all of the step's inputs together.
+    """
+    with warnings.catch_warnings():
+        # It announces its end of life at import. Late: the import takes a second, and few need it.
+        warnings.simplefilter("ignore")
+        import tensorflow_addons as tfa
+
+    # In float32 whatever the layer computes in: the rewritten kernel would be rounded to that dtype
+    # at each call, losing small updates, and float16's squares underflow to a division by zero.
+    return tfa.layers.SpectralNormalization(layer, name=layer.name, dtype="float32")

@@ -1,0 +1,90 @@
+"""Progress of long work: a bar on a terminal, elsewhere a line now and then."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+
+
+class Progress:
+    """Shows how much of some work is done, and how long the rest will take.
+
+    Args:
+      title: what is done.
+      total: how much there is of it.
+      done: how much was done before, by an earlier process.
+      delay: seconds before anything is shown, so that quick work is silent.
+      interval: seconds between lines where stdout is no terminal.
+    """
+
+    def __init__(
+        self, title: str, total: int, *, done: int = 0, delay: float = 0.0, interval: float = 30.0
+    ):
+        self._title, self._total, self._first, self._done = title, total, done, done
+        self._interval = interval
+        self._began = time.monotonic()
+        # The first line comes early, so that a log shows that work is under way.
+        self._next_line = self._began + max(delay, min(5.0, interval))
+        self._bar = None
+        if sys.stdout.isatty():
+            self._bar = tqdm(
+                desc=title,
+                total=total,
+                initial=done,
+                delay=delay,
+                file=sys.stdout,
+                dynamic_ncols=True,
+                mininterval=0.3,
+                leave=not delay,
+            )
+
+    def update(self, done: int, values: Mapping[str, float] | None = None) -> None:
+        """Tells that `done` of the total is done, and numbers to show beside it."""
+        if self._bar is not None:
+            if values:
+                shown = {name: f"{value:.4g}" for name, value in values.items()}
+                self._bar.set_postfix(shown, refresh=False)
+            self._bar.update(done - self._done)
+        self._done = done
+        if self._bar is None and time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + self._interval
+            print(self._line(values or {}), flush=True)
+
+    def say(self, text: str) -> None:
+        """Prints a line without breaking the bar."""
+        if self._bar is not None:
+            self._bar.write(text)
+        else:
+            print(text, flush=True)
+
+    def close(self) -> None:
+        """Ends the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _line(self, values: Mapping[str, float]) -> str:
+        gone = time.monotonic() - self._began
+        left = gone / max(1, self._done - self._first) * (self._total - self._done)
+        parts = [f"{self._title} {self._done}/{self._total}", f"{_clock(left)} left"]
+        return "  ".join(parts + [f"{name} {value:.4g}" for name, value in values.items()])
+
+
+def track(items: Iterable[Item], title: str, total: int, delay: float = 2.0) -> Iterator[Item]:
+    """Yields the items and shows how many have been taken."""
+    progress = Progress(title, total, delay=delay)
+    try:
+        for count, item in enumerate(items, 1):
+            yield item
+            progress.update(count)
+    finally:
+        progress.close()
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

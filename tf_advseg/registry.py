@@ -1,0 +1,55 @@
+"""What can be chosen by name, and where it is.
+
+Each registry maps a name to "module:function". It is plain text, so that flags can be checked and
+`--help` can be shown without importing TensorFlow. To add a part, write its function and add its
+line here.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tf_advseg.errors import InputError
+
+#: name -> (data_dir: Path) -> Dataset
+DATASETS = {
+    "shapes": "tf_advseg.data.catalog:shapes",
+    "folder": "tf_advseg.data.catalog:folder",
+}
+
+#: name -> (output_stride: int) -> Backbone
+BACKBONES = {
+    "small": "tf_advseg.models.backbones:small",
+    "resnet50": "tf_advseg.models.backbones:resnet50",
+    "resnet101": "tf_advseg.models.backbones:resnet101",
+}
+
+#: backbone -> the Keras function that fetches its ImageNet weights; its layers are the backbone's
+IMAGENET = {
+    "resnet50": "keras.applications:ResNet50",
+    "resnet101": "keras.applications:ResNet101",
+}
+
+#: name -> (features, num_classes: int) -> logits
+HEADS = {
+    "deeplabv2": "tf_advseg.models.heads:deeplabv2",
+}
+
+#: name -> (recipe: Recipe) -> Recipe with the terms that the method does not have switched off
+METHODS = {
+    "baseline": "tf_advseg.recipe:baseline",
+    "adv": "tf_advseg.recipe:adv",
+    "semi": "tf_advseg.recipe:semi",
+}
+
+
+def load(registry: Mapping[str, str], name: str) -> Callable[..., Any]:
+    """Imports and returns the function registered under `name`.
+
+    Raises:
+      InputError: `name` is not in the registry.
+    """
+    if name not in registry:
+        raise InputError(f"unknown name {name!r}; allowed: {', '.join(registry)}")
+    module, function = registry[name].split(":")
+    return getattr(importlib.import_module(module), function)

@@ -1,0 +1,127 @@
+"""A run, opened from its folder: its networks, and the weights of one of its checkpoints."""
+
+import dataclasses
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from tf_advseg.config import CLASSES_FILE, TrainConfig, stored_config
+from tf_advseg.data.catalog import Classes, read_classes
+from tf_advseg.errors import InputError, first_line
+from tf_advseg.models.discriminator import build_discriminator
+from tf_advseg.models.segmenter import build_segmenter
+
+#: Folders of a run folder: of the last checkpoints, and in it of the best one.
+CHECKPOINTS, BEST = "checkpoints", "best"
+
+#: What TensorFlow raises for a checkpoint that is damaged or of other networks.
+UNREADABLE = (AssertionError, ValueError, IndexError, tf.errors.OpError)
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedRun:
+    """What a run folder holds.
+
+    Attributes:
+      config: as resolved when it was trained.
+      classes: of its data set.
+      segmenter: float32, with the checkpoint's weights, whatever precision it was trained in.
+      discriminator: the same; None if the method trains none.
+      checkpoint: the path prefix of the weights.
+      step: of the checkpoint.
+    """
+
+    config: TrainConfig
+    classes: Classes
+    segmenter: keras.Model
+    discriminator: keras.Model | None
+    checkpoint: str
+    step: int
+
+
+def load_run(run_dir: Path, checkpoint: str) -> SavedRun:
+    """Builds a run's networks in float32 and loads a checkpoint.
+
+    Args:
+      run_dir: the run's folder.
+      checkpoint: "last", "best", or the path prefix of one.
+
+    Raises:
+      InputError: there is no such run or checkpoint, or they do not fit.
+    """
+    config = stored_config(run_dir)
+    classes = read_classes(run_dir / CLASSES_FILE)
+    path = find_checkpoint(run_dir, checkpoint)
+    segmenter, discriminator = build_networks(config, len(classes), "float32")
+    step = restore_networks(path, segmenter, discriminator)
+    return SavedRun(config, classes, segmenter, discriminator, path, step)
+
+
+def build_networks(
+    config: TrainConfig, num_classes: int, precision: str
+) -> tuple[keras.Model, keras.Model | None]:
+    """Builds a run's segmenter and its discriminator, if its method has one, with random weights.
+
+    Args:
+      config: of the run.
+      num_classes: of its data set.
+      precision: a Keras dtype policy.
+    """
+    segmenter = build_segmenter(
+        config.backbone,
+        config.head,
+        num_classes=num_classes,
+        output_stride=config.output_stride,
+        precision=precision,
+    )
+    if not config.recipe().uses_discriminator:
+        return segmenter, None
+    discriminator = build_discriminator(
+        num_classes,
+        channels=config.discriminator_channels,
+        spectral_norm=config.spectral_norm,
+        precision=precision,
+    )
+    return segmenter, discriminator
+
+
+def find_checkpoint(run_dir: Path, name: str) -> str:
+    """Returns the path prefix of a checkpoint: "last", "best", or a prefix that is given.
+
+    Raises:
+      InputError: there is none.
+    """
+    folder = run_dir / CHECKPOINTS
+    folders = {"last": folder, "best": folder / BEST}
+    if name in folders:
+        found = tf.train.latest_checkpoint(str(folders[name]))
+        if found is None:
+            raise InputError(f"no checkpoint in {folders[name]}; train first")
+        return found
+    prefix = name.removesuffix(".index")
+    if not Path(f"{prefix}.index").is_file():
+        raise InputError(
+            f"no checkpoint {name}; allowed: last, best, or a path like {folder}/step-100"
+        )
+    return prefix
+
+
+def restore_networks(
+    checkpoint: str, segmenter: keras.Model, discriminator: keras.Model | None
+) -> int:
+    """Loads the networks of a checkpoint, of any training precision, and returns its step.
+
+    Raises:
+      InputError: the checkpoint is not of these networks, or cannot be read.
+    """
+    step = tf.Variable(0, trainable=False, dtype=tf.int64)
+    parts = {"segmenter": segmenter, "step": step}
+    if discriminator is not None:
+        parts["discriminator"] = discriminator
+    try:
+        status = tf.train.Checkpoint(**parts).restore(checkpoint)
+        status.assert_existing_objects_matched().expect_partial()
+    except UNREADABLE as error:
+        raise InputError(f"cannot load the checkpoint {checkpoint}: {first_line(error)}") from None
+    return int(step)

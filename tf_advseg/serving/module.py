@@ -1,0 +1,101 @@
+"""The module that is exported as a SavedModel, and its signatures."""
+
+import json
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_advseg.data import VOID_LABEL
+from tf_advseg.data.catalog import Classes
+from tf_advseg.data.decode import decode_image
+from tf_advseg.evaluation.inference import prediction_from, probabilities_at_scale
+
+
+class ServingModule(tf.Module):
+    """Segments images: raw pixels or encoded files in, classes and confidence out.
+
+    Args:
+      segmenter: float32, images [B, H, W, 3] -> logits [B, H, W, C].
+      discriminator: float32, for the confidence; None to give the largest probability instead.
+      classes: of the data set.
+      input_scale: the scale of the images that the networks were trained with.
+      config: the run's configuration, for the metadata.
+    """
+
+    def __init__(
+        self,
+        segmenter: keras.Model,
+        discriminator: keras.Model | None,
+        classes: Classes,
+        input_scale: float,
+        config: dict[str, Any],
+    ):
+        super().__init__()
+        self._segmenter, self._discriminator = segmenter, discriminator
+        self._classes, self._input_scale = classes, input_scale
+        self._config_json = json.dumps(config)
+
+    def signatures(self) -> dict[str, Any]:
+        """Returns the concrete function of each signature, by name."""
+        encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
+        image = tf.TensorSpec([None, None, None, 3], tf.uint8, name="image")
+        return {
+            "serving_default": self.serving_default.get_concrete_function(image),
+            "encoded": self.encoded.get_concrete_function(encoded),
+            "mask": self.mask.get_concrete_function(encoded),
+            "metadata": self.metadata.get_concrete_function(),
+        }
+
+    @tf.function
+    def serving_default(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Segments pixels.
+
+        Args:
+          image: uint8 [B, H, W, 3], RGB, of any size from 1x1.
+
+        Returns:
+          "class_ids" int32 [B, H, W], "probabilities" float32 [B, H, W, C] and "confidence" float32
+          [B, H, W], as `evaluation.inference.Prediction` has them.
+        """
+        probabilities = probabilities_at_scale(self._segmenter, image, self._input_scale)
+        return prediction_from(probabilities, self._discriminator, self._input_scale)._asdict()
+
+    @tf.function
+    def encoded(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Segments JPEG or PNG files, string [B], all of one size; returns as `serving_default`."""
+        return self.serving_default(self._decode(image_bytes))
+
+    @tf.function
+    def mask(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Segments JPEG or PNG files, string [B], all of one size.
+
+        Returns:
+          "mask_bytes" string [B]: grey PNGs of class ids, a few kilobytes each.
+        """
+        class_ids = tf.cast(self.encoded(image_bytes)["class_ids"], tf.uint8)[..., tf.newaxis]
+        return {"mask_bytes": tf.map_fn(tf.io.encode_png, class_ids, fn_output_signature=tf.string)}
+
+    @tf.function
+    def metadata(self) -> dict[str, tf.Tensor]:
+        """Says what the model is; the one signature whose outputs have no batch dimension.
+
+        Returns:
+          "dataset" string [], "class_names" string [C], "class_colors" int32 [C, 3], "void_label"
+          int32 [], "confidence_source" string [] ("discriminator" or "probability"), and "config"
+          string [], the run's configuration as JSON.
+        """
+        source = "probability" if self._discriminator is None else "discriminator"
+        return {
+            "dataset": tf.constant(self._classes.name),
+            "class_names": tf.constant(self._classes.names),
+            "class_colors": tf.constant(self._classes.colors, tf.int32),
+            "void_label": tf.constant(VOID_LABEL),
+            "confidence_source": tf.constant(source),
+            "config": tf.constant(self._config_json),
+        }
+
+    def _decode(self, image_bytes: tf.Tensor) -> tf.Tensor:
+        image = tf.TensorSpec([None, None, 3], tf.uint8)
+        # One at a time, so that a batch needs no more memory for decoding than one image.
+        return tf.map_fn(decode_image, image_bytes, fn_output_signature=image)

@@ -1,0 +1,1 @@
+"""Training: losses, the adversarial trainer, optimizers, callbacks, and the run around them."""

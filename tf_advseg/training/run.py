@@ -1,0 +1,246 @@
+"""One training run: from a configuration and its files to a finished run folder."""
+
+import dataclasses
+import functools
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_advseg import flags, textfile
+from tf_advseg.config import CLASSES_FILE, CONFIG_FILE, SPLIT_FILE, TrainConfig
+from tf_advseg.data import pipeline
+from tf_advseg.data.files import TrainingFiles
+from tf_advseg.errors import InputError, Interrupted
+from tf_advseg.evaluation import evaluator, pictures, report
+from tf_advseg.evaluation import results as results_file
+from tf_advseg.evaluation.inference import Prediction, Predictor
+from tf_advseg.models.pretrained import load_weights
+from tf_advseg.models.segmenter import padding_color
+from tf_advseg.progress import Progress
+from tf_advseg.saved_run import CHECKPOINTS, build_networks
+from tf_advseg.training import callbacks, devices, optimizers
+from tf_advseg.training.checkpoints import Checkpoints
+from tf_advseg.training.precision import default_precision
+from tf_advseg.training.stopwatch import Stopwatch
+from tf_advseg.training.tensorboard import TrainSummaries, ValidationSummaries
+from tf_advseg.training.trainer import AdversarialTrainer
+
+TENSORBOARD = "tensorboard"
+_STRIPS = 4  # Validation images shown in TensorBoard.
+_LOG_EVERY = 20  # Steps in a window of the curves.
+
+
+def train(config: TrainConfig, files: TrainingFiles) -> dict[str, Any]:
+    """Trains to the last step, from the run folder's last checkpoint if it has one.
+
+    Args:
+      config: every setting of the run.
+      files: its data, checked.
+
+    Returns:
+      the values of the results.json that it writes.
+
+    Raises:
+      InputError: an image that cannot be read, or pretrained weights that do not fit.
+      Interrupted: by Ctrl-C or SIGTERM, after a checkpoint.
+    """
+    config = dataclasses.replace(config, precision=config.precision or default_precision())
+    print(f"training on {devices.describe()}, in {config.precision}")
+    if warning := devices.missing_gpu():
+        print(f"warning: {warning}", file=sys.stderr)
+    run_dir = Path(config.run_dir)
+    _make_folder(run_dir)
+    keras.utils.set_random_seed(config.seed)
+    trainer = build_trainer(config, len(files.classes))
+    if tf.train.latest_checkpoint(str(run_dir / CHECKPOINTS)) is None:
+        load_weights(trainer.segmenter, config.backbone, config.weights)
+    # Only now: a run that could not begin leaves an empty folder, which can be used again.
+    _write_settings(run_dir, config, files)
+    checkpoints = Checkpoints(run_dir, trainer)
+    if first_step := checkpoints.restore():
+        print(f"resumed at step {first_step} of {config.steps}")
+    session = _Session(config, files, trainer, checkpoints, first_step)
+    if first_step < config.steps:
+        session.fit()
+    if session.signals.received is not None:
+        print(f"stopped at step {int(trainer.step)}; go on with --run_dir {run_dir} --resume")
+        raise Interrupted(session.signals.received)
+    results = session.results()
+    results_file.write(run_dir / results_file.RESULTS_FILE, results)
+    return results
+
+
+def build_trainer(config: TrainConfig, num_classes: int) -> AdversarialTrainer:
+    """Builds both networks with random weights, and their trainer, compiled."""
+    segmenter, discriminator = build_networks(config, num_classes, config.precision)
+    trainer = AdversarialTrainer(segmenter, discriminator, config.recipe())
+    schedule = {"power": config.poly_power, "precision": config.precision}
+    trainer.compile(
+        optimizers.segmenter_optimizer(
+            config.learning_rate,
+            config.steps,
+            momentum=config.momentum,
+            nesterov=config.nesterov,
+            **schedule,
+        ),
+        optimizers.discriminator_optimizer(
+            config.discriminator_learning_rate, config.steps, **schedule
+        ),
+    )
+    return trainer
+
+
+def _write_settings(run_dir: Path, config: TrainConfig, files: TrainingFiles) -> None:
+    """Writes what the run is, so that evaluation and export need nothing but its folder."""
+    try:
+        textfile.write(run_dir / CLASSES_FILE, files.classes.to_json())
+        textfile.write(run_dir / SPLIT_FILE, files.split.to_json())
+        settings = dataclasses.replace(config, resume=False)
+        textfile.write(run_dir / CONFIG_FILE, flags.to_json(settings))
+    except OSError as error:
+        raise InputError(f"cannot write to --run_dir {run_dir}: {error.strerror}") from None
+
+
+def _make_folder(run_dir: Path) -> None:
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make --run_dir {run_dir}: {error.strerror}") from None
+
+
+class _Session:
+    """The part of a run that this process does: the rest of its steps."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        files: TrainingFiles,
+        trainer: AdversarialTrainer,
+        checkpoints: Checkpoints,
+        first_step: int,
+    ):
+        self._config, self._files, self._trainer = config, files, trainer
+        self._checkpoints, self._first_step = checkpoints, first_step
+        self._selects = trainer.discriminator is not None
+        self._predict = Predictor(
+            trainer.segmenter, trainer.discriminator, input_scale=config.input_scale
+        )
+        folder = Path(config.run_dir) / TENSORBOARD
+        images_per_step = config.batch_size * (2 if trainer.recipe.uses_unlabeled else 1)
+        self._images_per_step = images_per_step
+        self._stopwatch = Stopwatch()
+        window = min(_LOG_EVERY, config.steps)
+        self._train_summaries = TrainSummaries(folder, window, images_per_step, self._stopwatch)
+        self._validation_summaries = ValidationSummaries(
+            folder, files.classes.names, selects=self._selects
+        )
+        self._timing = callbacks.Timing(self._stopwatch)
+        self._scores: evaluator.Scores | None = None
+        self.signals = callbacks.StopOnSignal()
+        self._progress = Progress("step", config.steps, done=first_step)
+
+    def fit(self) -> None:
+        """Takes the steps that are left."""
+        config = self._config
+        self._train_summaries.write_text("config", flags.to_markdown(config))
+        try:
+            with pipeline.naming_unreadable((*self._files.labeled.images, *self._files.unlabeled)):
+                self._trainer.fit(
+                    self._dataset(),
+                    steps_per_epoch=config.steps - self._first_step,
+                    epochs=1,
+                    verbose=0,
+                    callbacks=self._callbacks(),
+                )
+        except (FloatingPointError, Interrupted):
+            raise  # Weights that are no numbers; or a second signal, to end at once.
+        except Exception:
+            # Whatever else failed, such as reading a file, the steps taken so far are good.
+            self._checkpoints.save(self._stopwatch.seconds)
+            raise
+
+    def _callbacks(self) -> list[keras.callbacks.Callback]:
+        config, checkpoints, stopwatch = self._config, self._checkpoints, self._stopwatch
+        return [
+            self._timing,
+            callbacks.StopAtNaN(),
+            callbacks.ShowProgress(self._progress),
+            self._train_summaries,
+            callbacks.Validate(
+                self._validate, checkpoints, stopwatch, config.eval_every, config.steps
+            ),
+            callbacks.SaveCheckpoints(checkpoints, stopwatch, config.checkpoint_every),
+            self.signals,
+        ]
+
+    def results(self) -> dict[str, Any]:
+        """Returns the values of results.json, for the last step."""
+        config, latest = self._config, self._train_summaries.latest
+        scores = self._scores or self._evaluate()
+        best = float(self._checkpoints.best_mean_iou)  # Below 0 until a validation gives a number.
+        return {
+            **report.score_values(scores, self._files.classes.names, selects=self._selects),
+            "best_mean_iou": best if best >= 0 else math.nan,
+            "steps": int(self._trainer.step),
+            "images_per_second": self._timing.steps_per_second * self._images_per_step,
+            "training_seconds": float(self._checkpoints.seconds),
+            "peak_memory_bytes": devices.peak_memory_bytes(),
+            "train_selected_fraction": latest.get("selected_fraction"),
+            "discriminator_loss": latest.get("discriminator"),
+            "method": config.method,
+            "dataset": self._files.classes.name,
+            "seed": config.seed,
+            "labeled_images": len(self._files.labeled.ids),
+            "unlabeled_images": len(self._files.unlabeled),
+        }
+
+    def _dataset(self) -> tf.data.Dataset:
+        config = self._config
+        views = pipeline.Views(
+            config.crop_size,
+            config.input_scale,
+            config.random_scale,
+            config.random_flip,
+            padding_color(self._trainer.segmenter),
+        )
+        return pipeline.training_dataset(
+            self._files.labeled.pairs(),
+            self._files.unlabeled,
+            views,
+            batch_size=config.batch_size,
+            steps=config.steps,
+            seed=config.seed,
+            first_step=self._first_step,
+        )
+
+    def _validate(self, step: int) -> float:
+        strips: list[np.ndarray] = []
+        self._scores = self._evaluate(functools.partial(self._draw, strips))
+        self._validation_summaries.write(step, self._scores, strips)
+        percent = 100 * self._scores.mean_iou
+        self._progress.say(f"step {step}: validation mean IoU {percent:.2f} %")
+        return self._scores.mean_iou
+
+    def _evaluate(self, on_image=None) -> evaluator.Scores:
+        validation = self._files.validation
+        with pipeline.naming_unreadable(validation.images):
+            return evaluator.evaluate(
+                self._predict,
+                pipeline.evaluation_dataset(validation.images, validation.labels),
+                len(self._files.classes),
+                self._config.t_semi,
+                on_image,
+            )
+
+    def _draw(
+        self, strips: list[np.ndarray], image: tf.Tensor, label: tf.Tensor, prediction: Prediction
+    ) -> None:
+        if len(strips) < _STRIPS:
+            class_ids, confidence = prediction.class_ids[0], prediction.confidence[0]
+            maps = (m.numpy() for m in (image, label, class_ids, confidence))
+            strips.append(pictures.strip(*maps, self._files.classes.colors))

@@ -1,0 +1,74 @@
+"""Trains a segmenter. `python train.py --help` lists the flags; without any, it runs the demo."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tf_advseg import cli, config
+from tf_advseg.errors import InputError
+from tf_advseg.evaluation import results
+
+if TYPE_CHECKING:
+    from tf_advseg.data.catalog import Dataset
+    from tf_advseg.data.files import TrainingFiles
+    from tf_advseg.data.splits import Split
+
+# Everything that imports NumPy, Pillow or TensorFlow is imported where it is used: help and wrong
+# flags are told before any of them is loaded, and wrong data before TensorFlow is.
+
+
+def main() -> None:
+    settings = config.train_config()
+    run_dir = Path(settings.run_dir)
+    finished = results.read(run_dir / results.RESULTS_FILE)
+    if finished and finished["steps"] >= settings.steps:
+        print(f"{run_dir} is finished: {finished['steps']} steps")
+        return
+    training_files = open_files(settings)
+
+    from tf_advseg.training import run
+
+    values = run.train(settings, training_files)
+    print(f"mean IoU {100 * values['mean_iou']:.2f} %, best {100 * values['best_mean_iou']:.2f} %")
+    print(f"results in {run_dir / results.RESULTS_FILE}")
+
+
+def open_files(settings: config.TrainConfig) -> "TrainingFiles":
+    """Finds, checks and splits the data, and says what it found."""
+    from tf_advseg.data import files
+
+    dataset = files.open_dataset(settings.dataset, Path(settings.data_dir))
+    split = choose_split(settings, dataset)
+    uses_unlabeled = settings.recipe().uses_unlabeled
+    if uses_unlabeled and not split.unlabeled:
+        raise InputError(
+            f"--method {settings.method} needs unlabeled images, but all {len(split.labeled)} are "
+            "labeled; allowed: a smaller --labeled_fraction, or --method adv or baseline"
+        )
+    found = files.training_files(dataset, split, settings.val_split, uses_unlabeled=uses_unlabeled)
+    print(
+        f"{dataset.classes.name}: {len(dataset.classes)} classes, {len(split.labeled)} labeled and "
+        f"{len(split.unlabeled)} unlabeled images"
+        f"{'' if uses_unlabeled else ' (not used)'}, {len(found.validation.ids)} for validation"
+    )
+    if missing := found.classes_without_label():
+        print(f"warning: no labeled image shows {', '.join(missing)}", file=sys.stderr)
+    return found
+
+
+def choose_split(settings: config.TrainConfig, dataset: "Dataset") -> "Split":
+    """Returns the split of the run that is resumed, or draws the one that the flags ask for."""
+    from tf_advseg.data import splits
+
+    stored = Path(settings.run_dir) / config.SPLIT_FILE
+    if stored.is_file():
+        return splits.stored(stored)
+    if settings.labeled_list:
+        return splits.by_list(dataset, settings.train_split, Path(settings.labeled_list))
+    return splits.by_fraction(
+        dataset, settings.train_split, settings.labeled_fraction, settings.seed
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)
