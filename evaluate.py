@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from tf_advseg import cli, config
 from tf_advseg.errors import InputError
 from tf_advseg.evaluation import results
+from tf_advseg.options import FULL, RANDOM_CROP
 
 if TYPE_CHECKING:
-    from tf_advseg.data.catalog import Classes
+    from tf_advseg.data.classes import Classes
     from tf_advseg.data.files import LabeledFiles
+    from tf_advseg.evaluation.protocols import Protocol
 
 # Everything that imports NumPy, Pillow or TensorFlow is imported where it is used: help and wrong
 # flags are told before any of them is loaded, and wrong data before TensorFlow is.
@@ -36,6 +38,7 @@ class Subject:
       classes: that it predicts.
       settings: the values of the configuration that it was trained with.
       selects: whether its confidence is a discriminator's.
+      padding_color: outside of an image, RGB in 0-255.
       step: of the checkpoint; None for an export.
     """
 
@@ -43,6 +46,7 @@ class Subject:
     classes: "Classes"
     settings: dict[str, Any]
     selects: bool
+    padding_color: tuple[float, float, float]
     step: int | None = None
 
 
@@ -66,9 +70,12 @@ def main() -> None:
 def open_run(settings: config.EvaluateConfig) -> Subject:
     """Loads a run's checkpoint."""
     from tf_advseg.evaluation.inference import Predictor
+    from tf_advseg.models.segmenter import padding_color
     from tf_advseg.saved_run import load_run
 
-    run = load_run(Path(settings.run_dir), settings.checkpoint)
+    run_dir = Path(settings.run_dir)
+    trained = config.stored_config(run_dir)
+    run = load_run(run_dir, settings.checkpoint or trained.eval_checkpoint)
     predict = Predictor(
         run.segmenter,
         run.discriminator,
@@ -78,12 +85,14 @@ def open_run(settings: config.EvaluateConfig) -> Subject:
         sliding_window=settings.sliding_window,
     )
     selects = run.discriminator is not None
-    return Subject(predict, run.classes, dataclasses.asdict(run.config), selects, run.step)
+    color = padding_color(run.segmenter)
+    return Subject(predict, run.classes, dataclasses.asdict(run.config), selects, color, run.step)
 
 
 def open_export(settings: config.EvaluateConfig) -> Subject:
     """Loads an exported model."""
     from tf_advseg.evaluation.exported import load_exported
+    from tf_advseg.models.conventions import NORMALIZATIONS
 
     model = load_exported(Path(settings.saved_model))
     if settings.run_dir:
@@ -91,7 +100,8 @@ def open_export(settings: config.EvaluateConfig) -> Subject:
 
         trained = read_classes(Path(settings.run_dir) / config.CLASSES_FILE)
         require_classes(f"--saved_model {settings.saved_model}", model.classes, trained)
-    return Subject(model, model.classes, model.config, model.selects)
+    color = NORMALIZATIONS[model.config["normalization"]].mean
+    return Subject(model, model.classes, model.config, model.selects, color)
 
 
 def evaluate_split(
@@ -100,15 +110,23 @@ def evaluate_split(
     """Evaluates the images of a split, prints the table and writes the results."""
     from tf_advseg.evaluation import masks, report
 
+    protocol = choose_protocol(settings, subject)
+    if protocol.name == RANDOM_CROP and settings.save_masks:
+        raise InputError(
+            "--save_masks means nothing for random crops; allowed: --eval_protocol full"
+        )
     begin = time.perf_counter()
     scores = masks.evaluate_files(
-        subject.predict,
+        protocol.wrap(subject.predict, subject.padding_color),
         files,
         subject.classes,
+        protocol,
         subject.settings["t_semi"],
         settings.save_masks and Path(settings.save_masks),
     )
     seconds = time.perf_counter() - begin
+    if protocol.name != FULL or protocol.void_class is not None:
+        print(f"{protocol.describe()}; compare with numbers of that kind only")
     print(report.table(scores, subject.classes.names, selects=subject.selects))
     if settings.run_dir is None:
         return
@@ -122,6 +140,19 @@ def evaluate_split(
     except OSError as error:
         raise InputError(f"cannot write {output}: {error.strerror}") from None
     print(f"results in {output}")
+
+
+def choose_protocol(settings: config.EvaluateConfig, subject: Subject) -> "Protocol":
+    """Returns what of an image is seen: as the flags say, or else as the run was validated."""
+    from tf_advseg.evaluation.protocols import Protocol
+
+    trained = subject.settings
+    return Protocol(
+        settings.eval_protocol or trained["eval_protocol"],
+        settings.eval_size or trained["eval_size"],
+        trained["seed"],
+        subject.classes.background if trained["void_as_background"] else None,
+    )
 
 
 def split_files(

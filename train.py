@@ -24,6 +24,8 @@ def main() -> None:
     if finished and finished["steps"] >= settings.steps:
         print(f"{run_dir} is finished: {finished['steps']} steps")
         return
+    for warning in config.preset_warnings(settings):
+        print(f"warning: {warning}", file=sys.stderr)
     training_files = open_files(settings)
 
     from tf_advseg.training import run
@@ -38,6 +40,8 @@ def open_files(settings: config.TrainConfig) -> "TrainingFiles":
     from tf_advseg.data import files
 
     dataset = files.open_dataset(settings.dataset, Path(settings.data_dir))
+    if settings.void_as_background:
+        _ = dataset.classes.background  # Refused now, if there is no such class.
     split = choose_split(settings, dataset)
     uses_unlabeled = settings.recipe().uses_unlabeled
     if uses_unlabeled and not split.unlabeled:

@@ -6,7 +6,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tf_advseg.data import VOID_LABEL, augment
-from tf_advseg.data.augment import Geometry, random_geometry
+from tf_advseg.data.augment import Geometry, random_area, random_scale
 
 PADDING = (1.0, 2.0, 3.0)
 PALETTE = np.array([[40, 60, 80], [250, 10, 20], [30, 240, 50], [60, 70, 230], [240, 230, 90]])
@@ -28,14 +28,14 @@ def blocks(size, side, seed=0):
 
 def geometry(scale=1.0, offset=(0, 0), mirrored=False):
     return Geometry(
-        tf.constant(scale, tf.float32), tf.constant(offset, tf.int32), tf.constant(mirrored)
+        tf.fill([2], np.float32(scale)), tf.constant(offset, tf.float32), tf.constant(mirrored)
     )
 
 
-def drawn(count, size, crop_size, first=0, **options):
+def drawn(count, size, crop_size, first=0, rule=random_scale, **options):
     """Geometries of `count` seeds, as numpy arrays."""
     seeds = tf.data.Dataset.range(first, first + count).map(lambda n: tf.stack([n, 7]))
-    geometries = seeds.map(lambda s: random_geometry(s, tf.constant(size), crop_size, **options))
+    geometries = seeds.map(lambda s: rule(s, tf.constant(size), crop_size, **options))
     return [Geometry(*g) for g in geometries.as_numpy_iterator()]
 
 
@@ -72,7 +72,7 @@ def test_crop_at_scale_1_is_found_bit_exactly_in_its_source(apply):
     crops = crop_all(apply, image, label, geometries, (height, width))
     for found, (image_crop, label_crop, valid) in zip(geometries, crops, strict=True):
         assert (image_crop.dtype, label_crop.dtype, valid.dtype) == (np.float32, np.int32, bool)
-        row, column = found.offset
+        row, column = found.offset.astype(int)
         window = slice(row, row + height), slice(column, column + width)
         step = -1 if found.mirrored else 1
         np.testing.assert_array_equal(image_crop, image[window][:, ::step])
@@ -102,8 +102,8 @@ def nearest(label, g, crop_size):
     unsure = np.zeros(crop_size, bool)
     for row in range(crop_size[0]):
         for column in range(crop_size[1]):
-            y = (row + g.offset[0] + 0.5) / float(g.scale)
-            x = (column + g.offset[1] + 0.5) / float(g.scale)
+            y = (row + g.offset[0] + 0.5) / g.scale[0]
+            x = (column + g.offset[1] + 0.5) / g.scale[1]
             target = crop_size[1] - 1 - column if g.mirrored else column
             if y < label.shape[0] and x < label.shape[1]:
                 crop[row, target] = label[int(y), int(x)]
@@ -204,7 +204,7 @@ def test_image_crop_is_a_window_of_the_resized_image(scale, apply):
 
 
 def test_scales_fill_their_range_evenly():
-    scales = np.array([g.scale for g in drawn(1000, (50, 50), (20, 20), scale_range=(0.5, 1.5))])
+    scales = np.array([g.scale[0] for g in drawn(1000, (50, 50), (20, 20), scale_range=(0.5, 1.5))])
     assert scales.min() >= 0.5 and scales.max() <= 1.5
     counts, _ = np.histogram(scales, bins=10, range=(0.5, 1.5))
     # 100 are expected in each; the standard deviation is below 10.
@@ -238,7 +238,7 @@ def test_half_is_mirrored_and_none_without_flip():
 def test_mirror_scale_and_offset_are_independent():
     found = drawn(1000, (60, 60), (20, 20), scale_range=(1.0, 2.0))
     share = [g.offset / (np.round(60 * g.scale) - 20) for g in found]
-    columns = np.array([(g.scale, *s, g.mirrored) for g, s in zip(found, share)], float)
+    columns = np.array([(g.scale[0], *s, g.mirrored) for g, s in zip(found, share)], float)
     correlation = np.corrcoef(columns.T) - np.eye(4)
     assert np.abs(correlation).max() < 0.16  # Five standard deviations.
 
@@ -247,11 +247,11 @@ def test_geometry_follows_from_the_seed_alone():
     first, again = (drawn(20, (50, 60), (20, 20)) for _ in range(2))
     np.testing.assert_equal(first, again)
     eager = [
-        random_geometry(tf.constant([n, 7], tf.int64), tf.constant([50, 60]), (20, 20))
+        random_scale(tf.constant([n, 7], tf.int64), tf.constant([50, 60]), (20, 20))
         for n in range(20)
     ]
     np.testing.assert_equal(first, [Geometry(*(t.numpy() for t in g)) for g in eager])
-    assert len({float(g.scale) for g in first}) == 20
+    assert len({float(g.scale[0]) for g in first}) == 20
 
 
 def test_static_shapes_are_known_in_the_graph():
@@ -262,3 +262,61 @@ def test_static_shapes_are_known_in_the_graph():
     assert label.element_spec.shape.as_list() == [4, 6]
     valid = dataset.map(lambda i: augment.crop_valid(tf.shape(i)[:2], geometry(), (4, 6)))
     assert valid.element_spec.shape.as_list() == [4, 6]
+
+
+def windows(geometries, crop_size):
+    """Top, left, height and width of each geometry's crop in the source, [N, 4]."""
+    return np.array([(*(g.offset / g.scale), *(np.array(crop_size) / g.scale)) for g in geometries])
+
+
+def test_area_rule_draws_whole_windows_inside_of_the_image():
+    size, crop_size = (375, 500), (321, 321)
+    found = windows(drawn(400, size, crop_size, rule=random_area), crop_size)
+    np.testing.assert_allclose(found, np.round(found), atol=1e-2)
+    assert (found[:, :2] >= -1e-3).all()
+    assert (found[:, :2] + found[:, 2:] <= np.array(size) + 1e-2).all()
+    share = found[:, 2:].prod(axis=1) / np.prod(size)
+    aspect = found[:, 3] / found[:, 2]
+    assert share.min() == pytest.approx(0.08, abs=0.02)
+    assert share.max() > 0.85
+    # Rounding to whole pixels moves an aspect by about 1 %.
+    assert 0.74 < aspect.min() < 0.78
+    assert 1.28 < aspect.max() < 1.35
+
+
+def test_area_rule_draws_areas_evenly_where_all_windows_fit():
+    # In an image this wide and high no window under half the area sticks out.
+    size, crop_size = (4000, 4000), (32, 32)
+    found = windows(drawn(2000, size, crop_size, rule=random_area), crop_size)
+    share = found[:, 2:].prod(axis=1) / np.prod(size)
+    under_half = np.sort(share[share < 0.5])
+    expected = np.linspace(0.08, 0.5, len(under_half))
+    assert np.abs(under_half - expected).max() < 0.03  # Kolmogorov's 1 % bound for 900 draws: .054.
+    room = np.array(size) - found[:, 2:]
+    corners = found[:, :2] / room
+    assert np.abs(corners.mean(axis=0) - 0.5).max() < 0.03
+
+
+def test_area_rule_takes_the_middle_where_no_window_fits():
+    # 8 % of 10 x 1000 pixels is 28 x 28 at least in one direction: nothing fits in 10 rows.
+    found = windows(drawn(5, (10, 1000), (20, 40), rule=random_area), (20, 40))
+    np.testing.assert_allclose(found, [(0, 490, 10, 20)] * 5, atol=1e-3)
+
+
+@both_ways
+def test_area_crops_of_image_and_label_are_one_window(apply):
+    size, crop_size = (60, 80), (24, 32)
+    label = blocks(size, 20)
+    image = PALETTE[label].astype(np.uint8)
+    geometries = drawn(25, size, crop_size, rule=random_area, flip=True)
+    for crop, cropped_label, valid in crop_all(apply, image, label, geometries, crop_size):
+        assert valid.all()
+        # Away from the borders of blocks, an image pixel has exactly its label's colour.
+        same = np.abs(crop - PALETTE[cropped_label]).max(axis=-1) < 0.5
+        assert same.mean() > 0.6
+
+
+def test_area_rule_mirrors_only_if_asked():
+    assert not any(g.mirrored for g in drawn(40, (50, 60), (20, 20), rule=random_area))
+    asked = [g.mirrored for g in drawn(400, (50, 60), (20, 20), rule=random_area, flip=True)]
+    assert 0.4 < np.mean(asked) < 0.6

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from tf_advseg.data import catalog
-from tf_advseg.data.catalog import Classes, read_classes, read_list
+from tf_advseg.data.catalog import read_classes, read_list
+from tf_advseg.data.classes import CITYSCAPES, VOC2012, Classes, voc_color
 from tf_advseg.errors import InputError
 
 CAT, DOG = {"name": "cat", "color": [1, 2, 3]}, {"name": "dog", "color": [255, 0, 0]}
@@ -160,3 +161,40 @@ def test_shapes_refuses_a_folder_with_something_else(voc_folder):
     folder = voc_folder()
     with pytest.raises(InputError, match="cannot write the data set shapes"):
         catalog.shapes(folder)
+
+
+def test_vocs_palette_has_the_published_colours():
+    # VOCdevkit's colormap, the first ones and the last.
+    assert VOC2012.colors[:5] == ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128))
+    assert (VOC2012.colors[8], VOC2012.colors[15]) == ((64, 0, 0), (192, 128, 128))
+    assert VOC2012.colors[20] == (0, 64, 128)
+    assert (len(VOC2012), VOC2012.names[0], VOC2012.names[15]) == (21, "background", "person")
+    # The colour of a void border in VOC's own labels.
+    assert voc_color(255) == (224, 224, 192)
+
+
+def test_cityscapes_has_its_19_training_classes():
+    assert len(CITYSCAPES) == 19
+    assert (CITYSCAPES.names[0], CITYSCAPES.colors[0]) == ("road", (128, 64, 128))
+    assert (CITYSCAPES.names[13], CITYSCAPES.colors[13]) == ("car", (0, 0, 142))
+    assert len(set(CITYSCAPES.colors)) == 19
+
+
+@pytest.mark.parametrize(("name", "classes"), [("voc2012", VOC2012), ("cityscapes", CITYSCAPES)])
+def test_published_data_set_needs_no_classes_file_but_minds_one(name, classes, tmp_path):
+    assert getattr(catalog, name)(tmp_path).classes == classes
+    (tmp_path / "classes.json").write_text(classes.to_json(), "utf-8")
+    assert getattr(catalog, name)(tmp_path).classes == classes
+    pets = Classes("pets", ("cat", "dog"), ((1, 2, 3), (4, 5, 6)))
+    (tmp_path / "classes.json").write_text(pets.to_json(), "utf-8")
+    with pytest.raises(InputError, match=f"does not have the {len(classes)} classes of {name}"):
+        getattr(catalog, name)(tmp_path)
+    with pytest.raises(InputError, match="is no folder"):
+        getattr(catalog, name)(tmp_path / "none")
+
+
+def test_background_is_found_by_name_or_refused():
+    assert VOC2012.background == 0
+    assert Classes("a", ("cat", "background"), ((0, 0, 0), (1, 1, 1))).background == 1
+    with pytest.raises(InputError, match="cityscapes has no class 'background'"):
+        _ = CITYSCAPES.background

@@ -7,10 +7,10 @@ import pytest
 import tensorflow as tf
 from tiny_networks import random_batch, tiny_discriminator, tiny_segmenter, values
 
-from tf_advseg.config import MIN_CROP_SIZE
 from tf_advseg.errors import InputError
 from tf_advseg.models.discriminator import build_discriminator
 from tf_advseg.models.segmenter import build_segmenter
+from tf_advseg.options import MIN_CROP_SIZE
 from tf_advseg.recipe import Recipe, adv, baseline
 from tf_advseg.saved_run import find_checkpoint, restore_networks
 from tf_advseg.training import optimizers

@@ -256,7 +256,7 @@ def test_evaluation_takes_its_flags(stored_run):
     settings = evaluate_config(argv)
     assert (settings.scales, settings.flip) == ((0.75, 1.0), True)
     assert settings.sliding_window == (64, 96)
-    assert settings.checkpoint == "last"
+    assert (settings.checkpoint, settings.eval_protocol, settings.eval_size) == (None, None, None)
 
 
 @pytest.mark.parametrize(

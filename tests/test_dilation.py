@@ -1,4 +1,4 @@
-"""A dilated network, subsampled to the strided network's grid, equals the strided one."""
+"""The rule on networks of a few layers. test_models.py has it on every backbone."""
 
 import random
 
@@ -10,12 +10,9 @@ from tiny_networks import randomize
 
 from tf_advseg import registry
 from tf_advseg.errors import InputError
+from tf_advseg.models.backbones import BackboneOptions
 from tf_advseg.models.dilation import dilate
-
-#: Level -> input pixels in one step of the strided network's grid.
-STRIDES = {"stage2": 4, "stage3": 8, "stage4": 16, "stage5": 32}
-#: 64 k + 1: every "same" convolution of stride 2 is then centred on every second pixel.
-SIZE = (65, 129)
+from tf_advseg.models.layers import DilatedAveragePooling2D
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -24,45 +21,12 @@ def _seed():
     tf.random.set_seed(0)
 
 
-@pytest.fixture(scope="module", params=["small", "resnet50"])
-def strided(request):
-    """A backbone's name, its network at stride 32, and an input with its features."""
-    network = registry.load(registry.BACKBONES, request.param)(32).network
-    randomize(network)
-    images = np.random.default_rng(1).normal(0, 50, (1, *SIZE, 3)).astype(np.float32)
-    features = {name: level.numpy() for name, level in network(images).items()}
-    return request.param, network, images, features
-
-
-@pytest.mark.parametrize("output_stride", [8, 16])
-def test_dilated_network_subsampled_equals_the_strided_one(strided, output_stride):
-    name, network, images, expected = strided
-    dilated = registry.load(registry.BACKBONES, name)(output_stride).network
-    dilated.set_weights(network.get_weights())
-    features = dilated(images)
-    assert list(features) == list(STRIDES)
-    for level, stride in STRIDES.items():
-        own_stride = min(stride, output_stride)
-        height, width = (1 + (length - 1) // own_stride for length in SIZE)
-        assert features[level].shape[1:3] == (height, width)
-        step = stride // own_stride
-        subsampled = features[level].numpy()[:, ::step, ::step]
-        assert subsampled.shape == expected[level].shape
-        assert expected[level].std() > 0
-        difference = np.abs(subsampled - expected[level]).max()
-        assert difference <= 1e-4 * np.abs(expected[level]).max(), level
-
-
-@pytest.mark.parametrize("backbone", ["small", "resnet50"])
-def test_levels_have_the_stated_strides(backbone):
-    network = registry.load(registry.BACKBONES, backbone)(32).network
-    features = network(np.zeros((1, 128, 192, 3), np.float32))
-    for level, stride in STRIDES.items():
-        assert features[level].shape[1:3] == (128 // stride, 192 // stride), level
+def small(output_stride):
+    return registry.load(registry.BACKBONES, "small")(BackboneOptions(output_stride)).network
 
 
 def test_every_kernel_past_the_output_stride_is_dilated_by_what_was_lost():
-    network = registry.load(registry.BACKBONES, "small")(8).network
+    network = small(8)
     rates = {
         layer.name: (layer.strides[0], layer.dilation_rate[0])
         for layer in network.layers
@@ -93,13 +57,18 @@ def test_pooling_past_the_output_stride_is_refused():
 
 
 @pytest.mark.parametrize(
-    "layer", [keras.layers.AveragePooling2D(3, 1, name="later"), keras.layers.SeparableConv2D(2, 3)]
+    "layer",
+    [
+        keras.layers.MaxPooling2D(3, 1, name="later"),
+        keras.layers.SeparableConv2D(2, 3),
+        keras.layers.Conv2DTranspose(2, 3, padding="same"),
+    ],
 )
 def test_other_windows_past_the_output_stride_are_refused(layer):
     network = pooled(layer)
     with pytest.raises(InputError, match=f"{layer.name} cannot be dilated"):
         dilate(network, 1)
-    assert dilate(network, 2)(np.zeros((1, 9, 12, 3))).shape[1:3] == (3, 4)
+    assert dilate(network, 2)(np.zeros((1, 9, 12, 3))).shape[0] == 1  # Nothing is lost there.
 
 
 def test_explicit_padding_past_the_output_stride_is_refused():
@@ -126,7 +95,77 @@ def test_depthwise_convolutions_are_dilated_too():
 
 
 def test_dilated_network_has_weights_of_its_own():
-    network = registry.load(registry.BACKBONES, "small")(8).network
-    other = registry.load(registry.BACKBONES, "small")(8).network
+    network = small(8)
+    other = small(8)
     assert not {v.ref() for v in network.weights} & {v.ref() for v in other.weights}
     assert [v.shape for v in network.weights] == [v.shape for v in other.weights]
+
+
+def line(values):
+    """A map of one row, [1, 1, W, 1]."""
+    return np.array(values, np.float32)[None, None, :, None]
+
+
+def test_dilated_average_pooling_by_hand():
+    values = line([1, 2, 4, 8, 16])
+    pairs = DilatedAveragePooling2D((1, 2), (1, 2))
+    # (1 + 4) / 2, (2 + 8) / 2, (4 + 16) / 2; nothing lies two after the last two.
+    assert pairs(values).numpy().ravel().tolist() == [2.5, 5, 10, 8, 16]
+    inside = DilatedAveragePooling2D((1, 2), (1, 2), "valid")
+    assert inside(values).numpy().ravel().tolist() == [2.5, 5, 10]
+    triples = DilatedAveragePooling2D((1, 3), 2)
+    # (1 + 4) / 2, (2 + 8) / 2, (1 + 4 + 16) / 3, (2 + 8) / 2, (4 + 16) / 2
+    assert triples(values).numpy().ravel().tolist() == [2.5, 5, 7, 5, 10]
+    # A window of 2 x 2 at distance 1: four pixels, two at the edges, one in the corner.
+    square = np.array([[0, 4, 8], [12, 16, 20]], np.float32)[None, :, :, None]
+    pooled = DilatedAveragePooling2D(2, 1)(square)
+    assert pooled.numpy()[0, :, :, 0].tolist() == [[8, 12, 14], [14, 18, 20]]
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("size", [2, 3, (3, 2)])
+def test_pooling_without_dilation_is_keras_pooling(size, padding):
+    images = np.random.default_rng(0).normal(size=(2, 7, 10, 3)).astype(np.float32)
+    expected = keras.layers.AveragePooling2D(size, 1, padding)(images)
+    pooled = DilatedAveragePooling2D(size, 1, padding)(images)
+    np.testing.assert_allclose(pooled, expected, atol=1e-6)
+
+
+def test_dilated_pooling_keeps_the_dtype_and_comes_back_from_its_configuration():
+    layer = DilatedAveragePooling2D(2, (2, 3), "valid", name="pool", dtype="mixed_bfloat16")
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    values = np.random.default_rng(0).normal(size=(1, 6, 7, 2)).astype(np.float32)
+    assert again(values).dtype == tf.bfloat16
+    assert again(values).shape == (1, 4, 4, 2)
+    np.testing.assert_array_equal(again(values), layer(values))
+
+
+def test_dilated_pooling_has_the_gradient_of_its_windows():
+    values = tf.constant(line([1, 2, 4, 8, 16]))
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        first, *_ = tf.unstack(tf.reshape(DilatedAveragePooling2D((1, 2), 2)(values), [-1]))
+    assert tape.gradient(first, values).numpy().ravel().tolist() == [0.5, 0, 0.5, 0, 0]
+
+
+@pytest.mark.parametrize("output_stride", [1, 2])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("size", [(7, 10), (33, 18), (64, 61)])
+def test_dilated_pools_subsampled_equal_the_strided_ones_at_any_size(size, padding, output_stride):
+    image = keras.Input((64, 64, 3))
+    x = keras.layers.AveragePooling2D(2, padding=padding, name="pool1")(image)
+    x = keras.layers.Conv2D(4, 3, padding="same")(x)
+    x = keras.layers.AveragePooling2D(2, padding=padding, name="pool2")(x)
+    x = keras.layers.AveragePooling2D(3, 1, padding="same", name="pool3")(x)
+    network = keras.Model(image, keras.layers.Conv2D(4, 3, padding="same")(x))
+    randomize(network)
+    strided, dilated = dilate(network, 4), dilate(network, output_stride)
+    assert isinstance(strided.get_layer("pool2"), keras.layers.AveragePooling2D)
+    assert dilated.get_layer("pool2").dilation_rate == (2 // output_stride,) * 2
+    for other in (strided, dilated):
+        other.set_weights(network.get_weights())
+    images = np.random.default_rng(0).normal(size=(1, *size, 3)).astype(np.float32)
+    step = 4 // output_stride
+    expected = strided(images).numpy()
+    assert expected.std() > 0
+    np.testing.assert_allclose(dilated(images)[:, ::step, ::step], expected, atol=1e-5)

@@ -1,4 +1,4 @@
-"""The discriminator, spectral normalisation, and the layers that Keras does not have."""
+"""The discriminator and spectral normalisation."""
 
 import random
 
@@ -8,7 +8,6 @@ import pytest
 import tensorflow as tf
 
 from tf_advseg.models.discriminator import build_discriminator
-from tf_advseg.models.layers import Normalize, ResizeLike
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -172,54 +171,54 @@ def test_saved_discriminator_judges_the_same(which, request, tmp_path):
     np.testing.assert_array_equal(fresh(maps(33, 47)), network(maps(33, 47)))
 
 
-def test_normalize_subtracts_the_mean_divides_and_reverses_the_channels():
-    image = tf.constant([[[[10, 20, 30]]]], tf.uint8)
-    plain = Normalize((1.0, 2.0, 3.0), (2.0, 3.0, 9.0))
-    assert plain(image).numpy().tolist() == [[[[4.5, 6.0, 3.0]]]]
-    assert plain(image).dtype == tf.float32
-    reversed_channels = Normalize((1.0, 2.0, 3.0), bgr=True)
-    assert reversed_channels(image).numpy().tolist() == [[[[27.0, 18.0, 9.0]]]]
+def test_two_outputs_give_the_difference_of_true_and_predicted():
+    network = build_discriminator(3, outputs=2)
+    last = network.get_layer("conv5")
+    assert last.kernel.shape == (4, 4, 512, 2)
+    last.set_weights([np.zeros(last.kernel.shape), np.array([0.5, 2.0])])
+    logits = network(maps(33, 47)).numpy()
+    assert logits.shape == (*maps(33, 47).shape[:3], 1)
+    np.testing.assert_allclose(logits, 1.5)
 
 
-def test_normalize_stays_float32_under_another_policy():
-    before = keras.mixed_precision.global_policy()
-    keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    try:
-        layer = Normalize((0.0, 0.0, 0.0))
-        resize = ResizeLike()
-    finally:
-        keras.mixed_precision.set_global_policy(before)
-    # bfloat16 has no 250.5.
-    assert layer(tf.fill([1, 1, 1, 3], 250.5)).numpy().max() == 250.5
-    small = tf.constant([[[[250.5], [250.5]]]])
-    assert resize((small, tf.zeros([1, 1, 4, 3]))).numpy().max() == 250.5
+@pytest.mark.parametrize(("size", "same", "one"), [(64, 2, 2), (65, 3, 2), (321, 11, 10)])
+def test_padding_decides_the_size_of_the_last_map(size, same, one):
+    for padding, expected in (("same", same), ("one", one)):
+        network = build_discriminator(3, channels=1, padding=padding)
+        inner = keras.Model(network.input, network.get_layer("conv5").output)
+        assert inner(tf.zeros([1, size, 64, 3])).shape[1:3] == (expected, 2)
 
 
-def test_resize_like_interpolates_between_pixel_centers():
-    small = tf.constant([[[[0.0], [4.0]]]], tf.float16)
-    resized = ResizeLike()((small, tf.zeros([1, 2, 4, 5])))
-    assert resized.dtype == tf.float32
-    # Centers of the wide pixels lie at -1/4, 1/4, 3/4, 5/4 of the narrow ones'.
-    assert resized.numpy()[0, :, :, 0].tolist() == [[0, 1, 3, 4], [0, 1, 3, 4]]
+def test_aligned_discriminator_puts_the_last_map_at_the_corners():
+    network = build_discriminator(3, channels=2, padding="one", align_corners=True)
+    inner = keras.Model(network.input, network.get_layer("conv5").output)
+    coarse, logits = inner(maps(65, 97)).numpy(), network(maps(65, 97)).numpy()
+    assert coarse.shape[1:3] == (2, 3)
+    np.testing.assert_allclose(logits[:, ::64, ::48], coarse, rtol=1e-4, atol=1e-7)
 
 
-@pytest.mark.parametrize(
-    "layer",
-    [
-        Normalize((1.0, 2.0, 3.0), (4.0, 5.0, 6.0), bgr=True, name="normalize"),
-        Normalize((1.0, 2.0, 3.0)),
-        ResizeLike(name="logits"),
-    ],
-)
-def test_layers_come_back_from_their_config(layer):
-    config = keras.saving.serialize_keras_object(layer)
-    rebuilt = keras.saving.deserialize_keras_object(config)
-    assert type(rebuilt) is type(layer)
-    assert rebuilt.get_config() == layer.get_config()
-    assert rebuilt.name == layer.name
-    assert rebuilt.compute_dtype == "float32"
+def test_pytorchs_initial_weights_are_even_up_to_one_over_the_root_of_the_inputs():
+    network = build_discriminator(21, init="torch")
+    for name, inputs in (("conv1", 21), ("conv2", 64), ("conv5", 512)):
+        bound = (16 * inputs) ** -0.5
+        kernel, bias = network.get_layer(name).get_weights()
+        assert np.abs(kernel).max() == pytest.approx(bound, rel=0.01)
+        assert np.abs(bias).max() <= bound and bias.any()
+        # Of an even distribution, the standard deviation is the bound over the root of 3.
+        assert kernel.std() == pytest.approx(bound / 3**0.5, rel=0.03)
+    glorot = build_discriminator(21).get_layer("conv5").get_weights()
+    # Glorot's, of 8192 inputs and 16 outputs.
+    assert np.abs(glorot[0]).max() == pytest.approx((6 / 8208) ** 0.5, rel=0.01)
+    assert not glorot[1].any()
 
 
-def test_resize_like_says_its_output_shape():
-    shape = ResizeLike().compute_output_shape(((2, 3, 4, 5), (2, None, 9, 1)))
-    assert shape == (2, None, 9, 5)
+def test_every_layer_draws_initial_weights_of_its_own():
+    first, second = (build_discriminator(3, init="torch") for _ in range(2))
+    assert (kernels(first)[0] != kernels(second)[0]).all()
+
+
+@pytest.mark.parametrize("padding", ["same", "one"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (31, 17)])
+def test_maps_of_any_size_work(padding, size):
+    network = build_discriminator(3, channels=2, padding=padding)
+    assert network(maps(*size)).shape == (1, *size, 1)

@@ -1,11 +1,13 @@
 """Learning rate schedule, optimizer settings, and loss scaling."""
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from tf_advseg.training import precision
 from tf_advseg.training.optimizers import (
+    TorchAdam,
     discriminator_optimizer,
     polynomial_decay,
     segmenter_optimizer,
@@ -92,3 +94,28 @@ def test_unscaled_optimizer_leaves_loss_and_gradients_alone():
     loss, gradient = tf.constant(3.0), tf.constant([1.0])
     assert precision.scale_loss(optimizer, loss) is loss
     assert precision.unscale_gradients(optimizer, (gradient,)) == [gradient]
+
+
+def test_adam_adds_epsilon_after_the_bias_correction():
+    # One step from zero: m / (1 - 0.9) = g and v / (1 - 0.99) = g ** 2, so the step is
+    # rate * g / (g + epsilon): half the rate for a gradient of epsilon's size.
+    optimizer = TorchAdam(0.1, 0.9, 0.99, epsilon=1e-3)
+    variable = tf.Variable([0.0, 0.0])
+    optimizer.apply_gradients([(tf.constant([1e-3, 1.0]), variable)])
+    np.testing.assert_allclose(variable, [-0.05, -0.1 / 1.001], rtol=1e-5)
+    # A second step with the same gradients: both corrected moments stay what they are.
+    optimizer.apply_gradients([(tf.constant([1e-3, 1.0]), variable)])
+    np.testing.assert_allclose(variable, [-0.1, -0.2 / 1.001], rtol=1e-5)
+
+
+def test_adam_comes_back_from_its_config():
+    optimizer = TorchAdam(0.1, epsilon=1e-3)
+    rebuilt = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert type(rebuilt) is TorchAdam
+    assert rebuilt.get_config() == optimizer.get_config()
+
+
+def test_discriminator_can_learn_by_nesterov_sgd():
+    optimizer = discriminator_optimizer(1e-4, 10, name="sgd", momentum=0.25)
+    assert isinstance(optimizer, keras.optimizers.SGD)
+    assert (optimizer.momentum, optimizer.nesterov) == (0.25, True)

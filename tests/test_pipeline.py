@@ -1,5 +1,7 @@
 """The tf.data pipelines: what a batch holds follows from (seed, step) alone."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,6 +12,7 @@ from tf_advseg.data.pipeline import (
     Views,
     evaluation_dataset,
     naming_unreadable,
+    random_crop_dataset,
     shuffled_index,
     training_dataset,
 )
@@ -304,3 +307,56 @@ def test_error_that_no_image_causes_stays_as_it_is(tmp_path):
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(path)
     with pytest.raises(tf.errors.InvalidArgumentError), naming_unreadable([path]):
         raise tf.errors.InvalidArgumentError(None, None, "another cause")
+
+
+@pytest.fixture
+def bordered(tmp_path):
+    """An image whose label is void in its left half, and of class 2 in the other."""
+    label = np.full((8, 8), 2, np.uint8)
+    label[:, :4] = VOID_LABEL
+    paths = tmp_path / "image.png", tmp_path / "label.png"
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(paths[0])
+    Image.fromarray(label).save(paths[1])
+    return [paths]
+
+
+def test_void_can_count_as_a_class_but_padding_does_not(bordered):
+    views = dataclasses.replace(WHOLE, crop_size=(10, 8), void_class=1)
+    [batch] = batches(bordered, [], views, batch_size=1, steps=1)
+    label = batch["labeled"][1][0]
+    assert (label[:8, :4] == 1).all() and (label[:8, 4:] == 2).all()
+    assert (label[8:] == VOID_LABEL).all()
+
+
+@pytest.mark.parametrize(("void_class", "left"), [(None, VOID_LABEL), (1, 1)])
+def test_evaluation_can_count_void_as_a_class(void_class, left, bordered):
+    images, labels = zip(*bordered)
+    [(_, label)] = evaluation_dataset(images, labels, void_class).as_numpy_iterator()
+    assert label.dtype == np.uint8
+    assert (label[:, :4] == left).all() and (label[:, 4:] == 2).all()
+
+
+def test_area_rule_reaches_the_views(textured):
+    pairs = textured(3)
+    views = Views(crop_size=(16, 16), crop_rule="area", padding_color=(-1.0, -1.0, -1.0))
+    found = batches(pairs, images_of(pairs), views)
+    again = batches(pairs, images_of(pairs), dataclasses.replace(views, crop_rule="scale"))
+    for batch in found:
+        # A window of the area rule never leaves the image.
+        assert (batch["labeled"][0] >= 0).all() and batch["unlabeled"][1].all()
+    assert not all((b["labeled"][0] >= 0).all() for b in again)
+
+
+def test_random_crops_are_the_same_for_the_same_seed(textured):
+    pairs = textured(4)
+    images, labels = zip(*pairs)
+    views = Views(crop_size=(8, 10), crop_rule="area", flip=False)
+
+    def crops(seed):
+        return list(random_crop_dataset(images, labels, views, seed).as_numpy_iterator())
+
+    first, again, other = crops(0), crops(0), crops(1)
+    np.testing.assert_equal(first, again)
+    assert any((a[0] != b[0]).any() for a, b in zip(first, other))
+    assert {image.shape for image, _ in first} == {(8, 10, 3)}
+    assert {label.shape for _, label in first} == {(8, 10)}

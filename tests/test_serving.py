@@ -14,7 +14,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tests.folders import COLORS
 from tf_advseg import config as configuration
 from tf_advseg import flags
-from tf_advseg.data.catalog import Classes
+from tf_advseg.data.classes import Classes
 from tf_advseg.models.discriminator import build_discriminator
 from tf_advseg.models.segmenter import build_segmenter
 from tf_advseg.saved_run import SavedRun, load_run

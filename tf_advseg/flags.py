@@ -111,16 +111,29 @@ def size(minimum: int = 1) -> Kind:
     return Kind(parse, f"N or H,W, in pixels, each at least {minimum}", "N|H,W")
 
 
-def numbers(count: int | None = None) -> Kind:
-    """Positive numbers, comma-separated: `count` of them, or any if `count` is None."""
+def numbers(count: int | None = None, below: float = math.inf) -> Kind:
+    """Positive numbers under `below`, comma-separated: `count` of them, or any if that is None."""
 
     def parse(text: str) -> tuple[float, ...]:
         values = tuple(float(part) for part in text.split(","))
-        if (count and len(values) != count) or not all(0 < v < math.inf for v in values):
+        if (count and len(values) != count) or not all(0 < v < below for v in values):
             raise ValueError
         return values
 
-    return Kind(parse, f"{count or 'some'} comma-separated numbers above 0", "X,X")
+    limit = "" if below == math.inf else f" and below {below:g}"
+    return Kind(parse, f"{count or 'some'} comma-separated numbers above 0{limit}", "X,X")
+
+
+def integers() -> Kind:
+    """Whole numbers from 1 on, comma-separated."""
+
+    def parse(text: str) -> tuple[int, ...]:
+        values = tuple(int(part) for part in text.split(","))
+        if min(values) < 1:
+            raise ValueError
+        return values
+
+    return Kind(parse, "comma-separated whole numbers of at least 1", "N,N")
 
 
 def text() -> Kind:

@@ -1,6 +1,26 @@
-"""Presets: named sets of values for the flags of train.py, each with its command."""
+"""Presets: named sets of values for the flags of train.py, each with its command.
+
+docs/fidelity.md says where each value of the published recipes comes from.
+"""
 
 from typing import Any
+
+# What the published recipes have in common. All want a GPU and pretrained weights; none was run
+# yet on VOC or Cityscapes. The colour scale and the weights' form follow from --weights.
+_PUBLISHED: dict[str, Any] = {
+    "backbone": "resnet101",
+    "weights": "imagenet",
+    "batch_size": 10,
+    "crop_size": (321, 321),
+    "steps": 20000,
+    "learning_rate": 2.5e-4,
+    "lambda_adv": 0.01,
+    "lambda_semi": 0.1,
+    "align_corners": True,
+    "discriminator_padding": "one",
+    "discriminator_init": "torch",
+    "discriminator_learning_rate": 1e-4,
+}
 
 #: Preset -> the values in which it differs from the defaults of TrainConfig.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -21,20 +41,87 @@ PRESETS: dict[str, dict[str, Any]] = {
     # python train.py --dataset folder --data_dir DIR
     # The defaults: the small backbone from scratch.
     "default": {},
-    # python train.py --preset paper --dataset folder --data_dir DIR
-    # The paper's section 4.1, as far as it says. Not run yet: it wants a GPU and ImageNet weights.
+    # python train.py --preset paper --dataset voc2012 --data_dir DIR --labeled_fraction 0.125
+    # Section 4.1. Where the paper says nothing, what its authors' code does.
     "paper": {
-        "backbone": "resnet101",
-        "weights": "imagenet",
-        "batch_size": 10,
-        "crop_size": (321, 321),
-        "steps": 20000,
-        "learning_rate": 2.5e-4,
+        **_PUBLISHED,
+        "nesterov": True,
+        "weight_decay": 1e-4,
         "head_learning_rate_scale": 10.0,
-        "lambda_adv": 0.01,
+        "batch_norm": "frozen_affine",
         "lambda_adv_unlabeled": 0.001,
-        "lambda_semi": 0.1,
         "t_semi": 0.2,
         "semi_start": 5000,
     },
+    # python train.py --preset authors --dataset voc2012 --data_dir DIR --labeled_fraction 0.125
+    # hfslyc/AdvSemiSeg, by the command in its README, which leaves random scale and mirror off.
+    "authors": {
+        **_PUBLISHED,
+        "random_scale": (1.0, 1.0),
+        "random_flip": False,
+        "nesterov": False,
+        "weight_decay": 5e-4,
+        "head_learning_rate_scale": 10.0,
+        "batch_norm": "frozen_affine",
+        "head_dilations": (6, 12),
+        "normalization": "deeplab",
+        "lambda_adv_unlabeled": 0.001,
+        "t_semi": 0.2,
+        "semi_start": 5000,
+        "mixing": "separate",
+        "unlabeled_fakes": True,
+        "discriminator_loss_scale": 0.5,
+        "eval_protocol": "padded",
+        "eval_size": (505, 505),
+    },
+    # python train.py --preset challenge --dataset voc2012 --data_dir DIR --labeled_fraction 0.5
+    # mohitzsh/Adversarial-Semisupervised-Semantic-Segmentation.
+    "challenge": {
+        **_PUBLISHED,
+        "crop_rule": "area",
+        "random_flip": False,
+        "void_as_background": True,
+        "nesterov": True,
+        "weight_decay": 1e-4,
+        "head_learning_rate_scale": 1.0,
+        "batch_norm": "train",
+        "normalization": "imagenet",
+        "lambda_adv_unlabeled": 0.01,
+        "t_semi": 0.1,
+        "semi_start": 0,
+        "mixing": "coin_flip",
+        "label_smoothing": 0.1,
+        "discriminator_outputs": 2,
+        "discriminator_optimizer": "sgd",
+        "discriminator_momentum": 0.5,
+        "discriminator_weight_decay": 1e-4,
+        "eval_protocol": "random_crop",
+        "eval_size": (321, 321),
+        "eval_checkpoint": "best",
+    },
 }
+
+#: Of the paper. The two codes have no Cityscapes; they get the paper's crop, batch and length.
+_CITYSCAPES = {"crop_size": (512, 1024), "batch_size": 2, "steps": 40000}
+
+#: (preset, data set) -> what the preset has otherwise for this data set.
+FOR_DATASET: dict[tuple[str, str], dict[str, Any]] = {
+    ("paper", "cityscapes"): _CITYSCAPES,
+    ("authors", "cityscapes"): {**_CITYSCAPES, "eval_protocol": "full", "eval_size": None},
+    # Cityscapes has no class "background".
+    ("challenge", "cityscapes"): {
+        **_CITYSCAPES,
+        "void_as_background": False,
+        "eval_size": (512, 1024),
+    },
+}
+
+#: Data set -> what every preset has otherwise for it.
+_LISTS = {"voc2012": {"train_split": "train_aug"}}
+
+
+def preset_values(preset: str, dataset: str | None) -> dict[str, Any]:
+    """Returns a preset's values for a data set; None means the preset's own, or the default."""
+    values = PRESETS[preset]
+    dataset = dataset or values.get("dataset", "shapes")
+    return {**values, **_LISTS.get(dataset, {}), **FOR_DATASET.get((preset, dataset), {})}

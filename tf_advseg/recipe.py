@@ -5,6 +5,8 @@ No TensorFlow here: `config` builds recipes, and the trainer reads them when its
 
 import dataclasses
 
+ONE_BATCH, SEPARATE, COIN_FLIP = MIXINGS = ("one_batch", "separate", "coin_flip")
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -20,6 +22,13 @@ class Recipe:
       semi_start: the first step at which that term counts (steps count from 0).
       weight_decay: L2 penalty; added to the gradient, as PyTorch's and Caffe's SGD do.
       head_learning_rate_scale: how many times the backbone's rate the head learns with.
+      mixing: one of MIXINGS: whether labeled and unlabeled images go through the segmenter
+        together, in two forward passes (batch norm then sees one kind at a time, unlabeled images
+        first, as in the authors' train.py), or one kind a step, chosen by a coin.
+      unlabeled_fakes: whether the discriminator learns from unlabeled images' predictions too.
+      label_smoothing: in 0-0.5, taken off the discriminator's target of 1 for true labels.
+      discriminator_loss_scale: factor of the discriminator's loss.
+      discriminator_weight_decay: L2 penalty of the discriminator, added to its gradient.
     """
 
     lambda_adv: float = 0.01
@@ -29,11 +38,16 @@ class Recipe:
     semi_start: int = 5000
     weight_decay: float = 1e-4
     head_learning_rate_scale: float = 10.0
+    mixing: str = ONE_BATCH
+    unlabeled_fakes: bool = False
+    label_smoothing: float = 0.0
+    discriminator_loss_scale: float = 1.0
+    discriminator_weight_decay: float = 0.0
 
     @property
     def uses_unlabeled(self) -> bool:
-        """Whether any term of the segmenter's loss is taken on unlabeled images."""
-        return bool(self.lambda_adv_unlabeled or self.lambda_semi)
+        """Whether any term of either network's loss is taken on unlabeled images."""
+        return bool(self.lambda_adv_unlabeled or self.lambda_semi or self.unlabeled_fakes)
 
     @property
     def uses_discriminator(self) -> bool:
@@ -48,7 +62,9 @@ def baseline(recipe: Recipe) -> Recipe:
 
 def adv(recipe: Recipe) -> Recipe:
     """Cross-entropy and the adversarial loss on labeled images ("+ L_adv")."""
-    return dataclasses.replace(recipe, lambda_adv_unlabeled=0.0, lambda_semi=0.0)
+    return dataclasses.replace(
+        recipe, lambda_adv_unlabeled=0.0, lambda_semi=0.0, unlabeled_fakes=False
+    )
 
 
 def semi(recipe: Recipe) -> Recipe:

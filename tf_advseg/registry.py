@@ -15,24 +15,34 @@ from tf_advseg.errors import InputError
 DATASETS = {
     "shapes": "tf_advseg.data.catalog:shapes",
     "folder": "tf_advseg.data.catalog:folder",
+    "voc2012": "tf_advseg.data.catalog:voc2012",
+    "cityscapes": "tf_advseg.data.catalog:cityscapes",
 }
 
-#: name -> (output_stride: int) -> Backbone
+#: name -> (options: BackboneOptions) -> Backbone
 BACKBONES = {
     "small": "tf_advseg.models.backbones:small",
     "resnet50": "tf_advseg.models.backbones:resnet50",
     "resnet101": "tf_advseg.models.backbones:resnet101",
+    "densenet121": "tf_advseg.models.backbones:densenet121",
+    "densenet169": "tf_advseg.models.backbones:densenet169",
 }
+
+#: backbones that a --backbone_style, and so PyTorch's weights, exist for
+STYLED = ("resnet50", "resnet101")
 
 #: backbone -> the Keras function that fetches its ImageNet weights; its layers are the backbone's
 IMAGENET = {
     "resnet50": "keras.applications:ResNet50",
     "resnet101": "keras.applications:ResNet101",
+    "densenet121": "keras.applications:DenseNet121",
+    "densenet169": "keras.applications:DenseNet169",
 }
 
-#: name -> (features, num_classes: int) -> logits
+#: name -> (features, num_classes: int, options: HeadOptions) -> logits
 HEADS = {
     "deeplabv2": "tf_advseg.models.heads:deeplabv2",
+    "upernet": "tf_advseg.models.upernet:upernet",
 }
 
 #: name -> (recipe: Recipe) -> Recipe with the terms that the method does not have switched off

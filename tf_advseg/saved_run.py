@@ -7,7 +7,8 @@ import keras
 import tensorflow as tf
 
 from tf_advseg.config import CLASSES_FILE, TrainConfig, stored_config
-from tf_advseg.data.catalog import Classes, read_classes
+from tf_advseg.data.catalog import read_classes
+from tf_advseg.data.classes import Classes
 from tf_advseg.errors import InputError, first_line
 from tf_advseg.models.discriminator import build_discriminator
 from tf_advseg.models.segmenter import build_segmenter
@@ -73,6 +74,11 @@ def build_networks(
         config.head,
         num_classes=num_classes,
         output_stride=config.output_stride,
+        batch_norm=config.batch_norm,
+        backbone_style=config.backbone_style or "keras",
+        normalization=config.normalization,
+        head_dilations=config.head_dilations,
+        align_corners=config.align_corners,
         precision=precision,
     )
     if not config.recipe().uses_discriminator:
@@ -80,6 +86,10 @@ def build_networks(
     discriminator = build_discriminator(
         num_classes,
         channels=config.discriminator_channels,
+        outputs=config.discriminator_outputs,
+        padding=config.discriminator_padding,
+        init=config.discriminator_init,
+        align_corners=config.align_corners,
         spectral_norm=config.spectral_norm,
         precision=precision,
     )

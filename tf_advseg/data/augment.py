@@ -1,8 +1,8 @@
 """Augmentation: pure functions on images and labels.
 
-A random view of an image is one geometry - scale, offset, mirror - drawn from a seed. Image, label
-and valid mask are each sampled by that geometry straight from the source, so that they cannot come
-apart, and only the crop is ever computed.
+A random view of an image is one geometry - scale, offset, mirror - drawn from a seed by a rule.
+Image, label and valid mask are each sampled by that geometry straight from the source, so that they
+cannot come apart, and only the crop is ever computed.
 """
 
 from typing import NamedTuple
@@ -11,13 +11,16 @@ import tensorflow as tf
 
 from tf_advseg.data import VOID_LABEL
 
+_WINDOWS = 10
+_AREA_RANGE, _ASPECT_RANGE = (0.08, 1.0), (3 / 4, 4 / 3)
+
 
 class Geometry(NamedTuple):
     """Where a crop lies: in the source scaled by `scale`, from `offset` on, then mirrored or not.
 
     Attributes:
-      scale: float32 [].
-      offset: int32 [2], row and column of the crop's corner in the scaled source.
+      scale: float32 [2], of rows and of columns.
+      offset: float32 [2], row and column of the crop's corner in the scaled source.
       mirrored: bool [].
     """
 
@@ -26,7 +29,7 @@ class Geometry(NamedTuple):
     mirrored: tf.Tensor
 
 
-def random_geometry(
+def random_scale(
     seed: tf.Tensor,
     image_size: tf.Tensor,
     crop_size: tuple[int, int],
@@ -34,6 +37,8 @@ def random_geometry(
     flip: bool = True,
 ) -> Geometry:
     """Draws scale and offset evenly, and a mirror for half of the seeds.
+
+    The authors' code draws one of twelve scales, 0.5 to 1.6 (dataset/voc_dataset.py).
 
     Args:
       seed: int [2].
@@ -54,7 +59,45 @@ def random_geometry(
     share = tf.random.stateless_uniform([2], seeds[1])
     offset = tf.cast(share * tf.cast(room + 1, tf.float32), tf.int32)
     mirrored = (tf.random.stateless_uniform([], seeds[2]) < 0.5) & flip
-    return Geometry(scale, tf.minimum(offset, room), mirrored)
+    offset = tf.cast(tf.minimum(offset, room), tf.float32)
+    return Geometry(tf.stack([scale, scale]), offset, mirrored)
+
+
+def random_area(
+    seed: tf.Tensor, image_size: tf.Tensor, crop_size: tuple[int, int], flip: bool = False
+) -> Geometry:
+    """Draws a window of 8 to 100 % of the image's area, at an aspect of 3:4 to 4:3, or on its side.
+
+    As the challenge entry's RandomSizedCrop (utils/transforms.py): ten windows are drawn, and the
+    first that fits into the image is resized to the crop; if none does, the largest window of the
+    crop's own aspect in the middle of the image.
+
+    Args:
+      seed: int [2].
+      image_size: int32 [2], height and width of the source, in pixels.
+      crop_size: height and width of the crop, in pixels.
+      flip: whether to mirror half of the seeds.
+
+    Returns:
+      a geometry whose crop lies inside of the source.
+    """
+    seeds = tf.random.experimental.stateless_split(seed, 5)
+    size = tf.cast(image_size, tf.float32)
+    area = tf.random.stateless_uniform([_WINDOWS], seeds[0], *_AREA_RANGE) * tf.reduce_prod(size)
+    aspect = tf.random.stateless_uniform([_WINDOWS], seeds[1], *_ASPECT_RANGE)
+    windows = tf.round(tf.stack([tf.sqrt(area / aspect), tf.sqrt(area * aspect)], axis=1))
+    on_its_side = tf.random.stateless_uniform([_WINDOWS, 1], seeds[2]) < 0.5
+    windows = tf.where(on_its_side, windows[:, ::-1], windows)
+    fits = tf.reduce_all((windows >= 1) & (windows <= size), axis=1)
+    crop = tf.constant(crop_size, tf.float32)
+    largest = crop * tf.reduce_min(size / crop)
+    window = tf.where(tf.reduce_any(fits), windows[tf.argmax(fits)], largest)
+    share = tf.where(tf.reduce_any(fits), tf.random.stateless_uniform([2], seeds[3]), 0.5)
+    room = tf.floor(size - window)
+    corner = tf.minimum(tf.floor(share * (room + 1)), room)
+    scale = crop / window
+    mirrored = (tf.random.stateless_uniform([], seeds[4]) < 0.5) & flip
+    return Geometry(scale, corner * scale, mirrored)
 
 
 def crop_image(
@@ -77,8 +120,8 @@ def crop_image(
     crop = tf.raw_ops.ScaleAndTranslate(
         images=image[tf.newaxis],
         size=tf.constant(crop_size),
-        scale=tf.stack([geometry.scale, geometry.scale]),
-        translation=-tf.cast(geometry.offset, tf.float32),
+        scale=geometry.scale,
+        translation=-geometry.offset,
         kernel_type="triangle",
         antialias=True,
     )[0]
@@ -126,8 +169,8 @@ def _source_indices(
     """Returns the nearest source row of each crop row, and column of each column; -1 outside."""
 
     def axis(index: int) -> tf.Tensor:
-        centers = tf.range(crop_size[index]) + geometry.offset[index]
-        source = (tf.cast(centers, tf.float32) + 0.5) / geometry.scale
+        centers = tf.range(crop_size[index], dtype=tf.float32) + geometry.offset[index] + 0.5
+        source = centers / geometry.scale[index]
         nearest = tf.cast(tf.floor(source), tf.int32)
         return tf.where(nearest < image_size[index], nearest, -1)
 

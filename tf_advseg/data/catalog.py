@@ -15,38 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from tf_advseg.data import VOID_LABEL
+from tf_advseg.data.classes import CITYSCAPES, VOC2012, Classes
 from tf_advseg.errors import InputError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 _LONGEST_ID = 240  # Bytes; a file system's names have at most 255, with the suffix.
-
-
-@dataclasses.dataclass(frozen=True)
-class Classes:
-    """The classes of a data set.
-
-    Attributes:
-      name: of the data set.
-      names: of the classes, by class id.
-      colors: RGB in 0-255, by class id.
-      void_value: what a label file holds where a pixel has no class. Label tensors hold VOID_LABEL.
-    """
-
-    name: str
-    names: tuple[str, ...]
-    colors: tuple[tuple[int, int, int], ...]
-    void_value: int = VOID_LABEL
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def to_json(self) -> str:
-        """Returns the text of a classes.json."""
-        classes = [
-            {"name": n, "color": list(c)} for n, c in zip(self.names, self.colors, strict=True)
-        ]
-        document = {"name": self.name, "ignore_label": self.void_value, "classes": classes}
-        return json.dumps(document, indent=1) + "\n"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +68,36 @@ def folder(data_dir: Path) -> Dataset:
     if not data_dir.is_dir():
         raise InputError(f"--data_dir {data_dir} is no folder")
     return Dataset(data_dir, read_classes(data_dir / "classes.json"))
+
+
+def voc2012(data_dir: Path) -> Dataset:
+    """Opens PASCAL VOC 2012's folder (VOCdevkit/VOC2012); it needs no classes.json.
+
+    Raises:
+      InputError: there is no such folder, or it has other classes.
+    """
+    return _with_classes(data_dir, VOC2012)
+
+
+def cityscapes(data_dir: Path) -> Dataset:
+    """Opens Cityscapes in the layout above, with its 19 training ids as labels.
+
+    Raises:
+      InputError: there is no such folder, or it has other classes.
+    """
+    return _with_classes(data_dir, CITYSCAPES)
+
+
+def _with_classes(data_dir: Path, classes: Classes) -> Dataset:
+    if not (data_dir / "classes.json").exists() and data_dir.is_dir():
+        return Dataset(data_dir, classes)
+    dataset = folder(data_dir)
+    if dataset.classes.names != classes.names:
+        raise InputError(
+            f"{data_dir / 'classes.json'} does not have the {len(classes)} classes of "
+            f"{classes.name}; allowed: those, or --dataset folder"
+        )
+    return dataset
 
 
 def shapes(data_dir: Path) -> Dataset:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from tf_advseg import registry
 from tf_advseg.data import splits
-from tf_advseg.data.catalog import Classes, Dataset
+from tf_advseg.data.catalog import Dataset
+from tf_advseg.data.classes import Classes
 from tf_advseg.data.images import check_images
 from tf_advseg.data.labels import classes_in, prepare_labels
 from tf_advseg.errors import InputError

@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from tf_advseg.data import VOID_LABEL
-from tf_advseg.data.catalog import Classes, Dataset
+from tf_advseg.data.catalog import Dataset
+from tf_advseg.data.classes import Classes
 from tf_advseg.data.images import UNREADABLE, image_size, in_threads
 from tf_advseg.errors import InputError
 

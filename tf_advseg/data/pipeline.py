@@ -12,7 +12,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tf_advseg.data import augment
+from tf_advseg.data import VOID_LABEL, augment
 from tf_advseg.data.decode import decode_image, decode_label
 from tf_advseg.errors import InputError
 
@@ -22,7 +22,7 @@ _READ_ERRORS = (
     tf.errors.PermissionDeniedError,
     tf.errors.FailedPreconditionError,
 )
-_LABELED, _UNLABELED = 0, 1  # Two streams of randomness under one seed.
+_LABELED, _UNLABELED, _EVALUATION = 0, 1, 2  # Streams of randomness under one seed.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,16 +31,21 @@ class Views:
 
     Attributes:
       crop_size: height and width, in pixels.
-      input_scale: a resize of every image, before the random one.
-      random_scale: smallest and largest random scale.
+      crop_rule: "scale" or "area"; see `augment.random_scale` and `augment.random_area`.
+      input_scale: a resize of every image, before the random one; "area" takes no notice of it.
+      random_scale: smallest and largest random scale, for the rule "scale".
       flip: whether half of the crops are mirrored.
+      void_class: the class id that void pixels of a label count as; None to leave them void.
+        Pixels outside of the image are void all the same.
       padding_color: outside of the image, RGB in 0-255; the mean that the backbone subtracts.
     """
 
     crop_size: tuple[int, int]
+    crop_rule: str = "scale"
     input_scale: float = 1.0
     random_scale: tuple[float, float] = (0.5, 1.5)
     flip: bool = True
+    void_class: int | None = None
     padding_color: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
@@ -89,25 +94,41 @@ def training_dataset(
     return tf.data.Dataset.zip(streams).prefetch(tf.data.AUTOTUNE)
 
 
-def evaluation_dataset(images: Sequence[Path], labels: Sequence[Path]) -> tf.data.Dataset:
+def evaluation_dataset(
+    images: Sequence[Path], labels: Sequence[Path], void_class: int | None = None
+) -> tf.data.Dataset:
     """Returns whole images, each at its own size, in order.
 
     Args:
       images: their files.
       labels: their cached labels; none for images without labels.
+      void_class: as in `Views`.
 
     Returns:
       a data set of (image, label), or of image alone: uint8 [H, W, 3] in 0-255, uint8 [H, W].
     """
-    dataset = tf.data.Dataset.from_tensor_slices(_constant(images)).map(
-        _read_image, num_parallel_calls=tf.data.AUTOTUNE
-    )
+    dataset = _mapped(images, _read_image)
     if labels:
-        label_dataset = tf.data.Dataset.from_tensor_slices(_constant(labels)).map(
-            _read_label, num_parallel_calls=tf.data.AUTOTUNE
-        )
-        dataset = tf.data.Dataset.zip((dataset, label_dataset))
+        dataset = tf.data.Dataset.zip((dataset, _mapped(labels, _label_reader(void_class))))
     return dataset.prefetch(2)
+
+
+def random_crop_dataset(
+    images: Sequence[Path], labels: Sequence[Path], views: Views, seed: int
+) -> tf.data.Dataset:
+    """Returns one random crop of each image, in order; the same ones for the same seed.
+
+    Returns:
+      a data set of (image, label): float32 [h, w, 3] in 0-255, int32 [h, w].
+    """
+    paths = tf.data.Dataset.from_tensor_slices((_constant(images), _constant(labels)))
+    view_seed = tf.constant([seed, _EVALUATION], tf.int64)
+
+    def load(index: tf.Tensor, paths: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        image_seed = tf.random.experimental.stateless_fold_in(view_seed, index)
+        return _labeled_view(*paths, image_seed, views)
+
+    return paths.enumerate().map(load, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
 
 
 @contextlib.contextmanager
@@ -171,7 +192,7 @@ def _stream(
 def _labeled_view(
     image_path: tf.Tensor, label_path: tf.Tensor, seed: tf.Tensor, views: Views
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    image, label = _read_image(image_path), _read_label(label_path)
+    image, label = _read_image(image_path), _label_reader(views.void_class)(label_path)
     geometry = _geometry(image, seed, views)
     return (
         augment.crop_image(image, geometry, views.crop_size, views.padding_color),
@@ -191,18 +212,32 @@ def _unlabeled_view(
 
 
 def _geometry(image: tf.Tensor, seed: tf.Tensor, views: Views) -> augment.Geometry:
+    size = tf.shape(image)[:2]
+    if views.crop_rule == "area":
+        return augment.random_area(seed, size, views.crop_size, views.flip)
     smallest, largest = (s * views.input_scale for s in views.random_scale)
-    return augment.random_geometry(
-        seed, tf.shape(image)[:2], views.crop_size, (smallest, largest), views.flip
-    )
+    return augment.random_scale(seed, size, views.crop_size, (smallest, largest), views.flip)
+
+
+def _mapped(paths: Sequence[Path], read: Callable[[tf.Tensor], tf.Tensor]) -> tf.data.Dataset:
+    files = tf.data.Dataset.from_tensor_slices(_constant(paths))
+    return files.map(read, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def _read_image(path: tf.Tensor) -> tf.Tensor:
     return decode_image(tf.io.read_file(path))
 
 
-def _read_label(path: tf.Tensor) -> tf.Tensor:
-    return decode_label(tf.io.read_file(path))
+def _label_reader(void_class: int | None) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns path -> label, uint8 [H, W], with its void pixels as this class."""
+
+    def read(path: tf.Tensor) -> tf.Tensor:
+        label = decode_label(tf.io.read_file(path))
+        if void_class is None:
+            return label
+        return tf.where(label == VOID_LABEL, tf.constant(void_class, label.dtype), label)
+
+    return read
 
 
 def _constant(paths) -> tf.Tensor:

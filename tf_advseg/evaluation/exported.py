@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_advseg.data.catalog import Classes
+from tf_advseg.data.classes import Classes
 from tf_advseg.errors import InputError, first_line
 from tf_advseg.evaluation.inference import Prediction
 
@@ -29,7 +29,12 @@ class ExportedModel:
     selects: bool
 
     def __call__(self, images: tf.Tensor) -> Prediction:
-        """Predicts images uint8 [B, H, W, 3] by the signature serving_default."""
+        """Predicts images in 0-255, [B, H, W, 3], by the signature serving_default.
+
+        It takes whole numbers, so that the colour of a padding may be off by half of one.
+        """
+        if images.dtype != tf.uint8:
+            images = tf.cast(tf.round(images), tf.uint8)
         served = self._serve(image=images)
         return Prediction(**{name: served[name] for name in Prediction._fields})
 

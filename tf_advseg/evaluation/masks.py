@@ -1,36 +1,38 @@
 """Evaluation and segmentation of files, with their predictions written as masks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow as tf
 
 from tf_advseg.data import pipeline
-from tf_advseg.data.catalog import IMAGE_SUFFIXES, Classes
+from tf_advseg.data.catalog import IMAGE_SUFFIXES
+from tf_advseg.data.classes import Classes
 from tf_advseg.data.files import LabeledFiles
 from tf_advseg.data.images import check_images
 from tf_advseg.errors import InputError
 from tf_advseg.evaluation import evaluator
 from tf_advseg.evaluation.inference import Prediction
 from tf_advseg.evaluation.pictures import save_mask
+from tf_advseg.evaluation.protocols import Predict, Protocol
 from tf_advseg.progress import track
-
-Predict = Callable[[tf.Tensor], Prediction]
 
 
 def evaluate_files(
     predict: Predict,
     files: LabeledFiles,
     classes: Classes,
+    protocol: Protocol,
     t_semi: float,
     save_masks: Path | None = None,
 ) -> evaluator.Scores:
     """Evaluates images with labels.
 
     Args:
-      predict: image [1, H, W, 3] -> Prediction.
+      predict: image [1, H, W, 3] -> Prediction; already wrapped by the protocol.
       files: the images and labels.
       classes: that are predicted.
+      protocol: what of an image is seen.
       t_semi: the confidence above which a pixel counts as selected.
       save_masks: a folder to write each prediction to, as ID.png; None to write none.
 
@@ -46,8 +48,7 @@ def evaluate_files(
         if save_masks is not None:
             _write(save_masks / f"{image_id}.png", prediction, classes)
 
-    dataset = pipeline.evaluation_dataset(files.images, files.labels)
-    images = track(dataset, "evaluating image", len(files.ids))
+    images = track(protocol.images(files), "evaluating image", len(files.ids))
     with pipeline.naming_unreadable(files.images):
         return evaluator.evaluate(predict, images, len(classes), t_semi, on_image)
 

@@ -5,19 +5,36 @@ together with what goes with it: the colour scale of its input and the names of 
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import keras
 
+from tf_advseg.errors import InputError
+from tf_advseg.models.conventions import RESNET_STYLES
 from tf_advseg.models.dilation import dilate
-
-#: What Keras' and Caffe's ImageNet weights were trained with: BGR, mean subtracted, 0-255.
-_CAFFE_MEAN = (123.68, 116.779, 103.939)
-#: torchvision's ImageNet statistics, in 0-255.
-_IMAGENET_MEAN = (123.675, 116.28, 103.53)
-_IMAGENET_STD = (58.395, 57.12, 57.375)
+from tf_advseg.models.layers import DilatedAveragePooling2D, FrozenAffineBatchNormalization
+from tf_advseg.models.resnet import resnet
 
 #: A size that every stride divides; networks are built at it to read their strides, then freed.
 _BUILD_SIZE = 256
+
+#: PyTorch's 0.1, in Keras' terms, in which its applications have 0.99.
+_DENSENET_MOMENTUM = 0.9
+
+
+@dataclasses.dataclass(frozen=True)
+class BackboneOptions:
+    """How to build a backbone.
+
+    Attributes:
+      output_stride: input pixels for one step of its last feature grid: 8, 16 or 32.
+      batch_norm: one of `conventions.BATCH_NORM_MODES`.
+      style: of a ResNet, a name in `conventions.RESNET_STYLES`; any other backbone has "keras".
+    """
+
+    output_stride: int = 8
+    batch_norm: str = "train"
+    style: str = "keras"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,40 +45,72 @@ class Backbone:
       network: functional model, normalised image [B, H, W, 3] -> dict of levels: "stage2" (stride
         4), "stage3" (8), "stage4" (16) and "stage5" (32), each [B, h, w, C]; strides past the
         output stride are dilated instead.
-      normalize: arguments of the Normalize layer before it.
+      normalization: a name in `conventions.NORMALIZATIONS`: what its weights were trained with.
     """
 
     network: keras.Model
-    normalize: dict
+    normalization: str
 
 
-def resnet50(output_stride: int) -> Backbone:
-    """ResNet-50 in Keras' form: its ImageNet weights load unchanged."""
-    network = keras.applications.ResNet50(
-        include_top=False, weights=None, input_shape=(_BUILD_SIZE, _BUILD_SIZE, 3)
-    )
-    return _keras_resnet(network, output_stride, (3, 4, 6, 3))
+def resnet50(options: BackboneOptions) -> Backbone:
+    """ResNet-50."""
+    return _resnet("resnet50", (3, 4, 6, 3), options)
 
 
-def resnet101(output_stride: int) -> Backbone:
-    """ResNet-101 in Keras' form, the paper's backbone (section 4.1)."""
-    network = keras.applications.ResNet101(
-        include_top=False, weights=None, input_shape=(_BUILD_SIZE, _BUILD_SIZE, 3)
-    )
-    return _keras_resnet(network, output_stride, (3, 4, 23, 3))
+def resnet101(options: BackboneOptions) -> Backbone:
+    """ResNet-101, the paper's backbone (section 4.1)."""
+    return _resnet("resnet101", (3, 4, 23, 3), options)
 
 
-def _keras_resnet(
-    network: keras.Model, output_stride: int, blocks: tuple[int, int, int, int]
-) -> Backbone:
+def _resnet(name: str, blocks: tuple[int, int, int, int], options: BackboneOptions) -> Backbone:
+    style = RESNET_STYLES[options.style]
     levels = {
         f"stage{stage}": f"conv{stage}_block{count}_out" for stage, count in enumerate(blocks, 2)
     }
-    return _backbone(network, levels, output_stride, {"mean": _CAFFE_MEAN, "bgr": True})
+    network = resnet(blocks, style, _BUILD_SIZE, name)
+    return Backbone(_features(network, levels, options), style.normalization)
 
 
-def small(output_stride: int) -> Backbone:
+def densenet121(options: BackboneOptions) -> Backbone:
+    """DenseNet-121 (Huang et al. 2017, https://arxiv.org/abs/1608.06993)."""
+    return _densenet("densenet121", keras.applications.DenseNet121, options)
+
+
+def densenet169(options: BackboneOptions) -> Backbone:
+    """DenseNet-169."""
+    return _densenet("densenet169", keras.applications.DenseNet169, options)
+
+
+def _densenet(
+    name: str, application: Callable[..., keras.Model], options: BackboneOptions
+) -> Backbone:
+    """Keras' DenseNet, whose pools keep the last row and column of a map of odd size.
+
+    Keras drops them ("valid" pools), so that a map of one pixel vanishes. At sizes that 32 divides
+    there is no difference.
+    """
+    _require_keras_style(name, options)
+
+    def adapt(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = _DENSENET_MOMENTUM
+        elif isinstance(layer, (keras.layers.AveragePooling2D, DilatedAveragePooling2D)):
+            layer.padding = "same"
+        return layer
+
+    # A block's output has neither been normalised nor rectified as a whole: that is done first in
+    # the transition after it, named "pool...", and by "relu" after the last one. The levels are
+    # those of qubvel's segmentation_models, in Keras and in PyTorch.
+    levels = {f"stage{stage}": f"pool{stage}_relu" for stage in (2, 3, 4)} | {"stage5": "relu"}
+    network = application(
+        include_top=False, weights=None, input_shape=(_BUILD_SIZE, _BUILD_SIZE, 3)
+    )
+    return Backbone(_features(network, levels, options, adapt), "imagenet")
+
+
+def small(options: BackboneOptions) -> Backbone:
     """A residual network of about 2 M parameters that trains from scratch on a CPU."""
+    _require_keras_style("small", options)
     image = keras.Input((_BUILD_SIZE, _BUILD_SIZE, 3))
     x = _convolution(image, 32, 2, "stem")
     x = _residual_block(x, 48, 2, "stage2_block1")
@@ -70,16 +119,40 @@ def small(output_stride: int) -> Backbone:
         x = _residual_block(x, channels, 1, f"stage{stage}_block2")
     levels = {"stage2": "stage2_block1_out"}
     levels |= {f"stage{stage}": f"stage{stage}_block2_out" for stage in (3, 4, 5)}
-    normalize = {"mean": _IMAGENET_MEAN, "std": _IMAGENET_STD}
-    return _backbone(keras.Model(image, x, name="small"), levels, output_stride, normalize)
+    network = keras.Model(image, x, name="small")
+    return Backbone(_features(network, levels, options), "imagenet")
 
 
-def _backbone(
-    network: keras.Model, levels: dict[str, str], output_stride: int, normalize: dict
-) -> Backbone:
-    dilated = dilate(network, output_stride)
+def _require_keras_style(name: str, options: BackboneOptions) -> None:
+    """Raises InputError for a style that only a ResNet has."""
+    if options.style != "keras":
+        raise InputError(f"{name} has no style {options.style!r}; allowed: keras, or a ResNet")
+
+
+def _features(
+    network: keras.Model,
+    levels: dict[str, str],
+    options: BackboneOptions,
+    adapt: Callable[[keras.layers.Layer], keras.layers.Layer] = lambda layer: layer,
+) -> keras.Model:
+    """Returns the network, dilated, with the outputs of the layers that `levels` names.
+
+    `adapt` is what else the backbone changes in its layers, as in `dilate`.
+    """
+
+    def adapt_all(layer: keras.layers.Layer) -> keras.layers.Layer:
+        layer = adapt(layer)
+        if not isinstance(layer, keras.layers.BatchNormalization):
+            return layer
+        if options.batch_norm == "frozen_affine":
+            return FrozenAffineBatchNormalization.from_config(layer.get_config())
+        # Keras' batch norm uses its stored statistics where it is not trainable.
+        layer.trainable = options.batch_norm == "train"
+        return layer
+
+    dilated = dilate(network, options.output_stride, adapt_all)
     outputs = {level: dilated.get_layer(name).output for level, name in levels.items()}
-    return Backbone(keras.Model(dilated.input, outputs, name=network.name), normalize)
+    return keras.Model(dilated.input, outputs, name=network.name)
 
 
 def _convolution(x, channels: int, strides: int, name: str, relu: bool = True):

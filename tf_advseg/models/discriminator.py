@@ -1,28 +1,40 @@
 """The fully convolutional discriminator (section 3.2)."""
 
+import functools
+
 import keras
 
-from tf_advseg.models.layers import ResizeLike
+from tf_advseg.models.layers import ResizeLike, SymmetricConv2D
 from tf_advseg.models.spectral import spectral_normalization
 
 _CHANNELS = 64  # Of the first convolution, in the paper.
+_KERNEL_SIZE = 4
 
 
 def build_discriminator(
     num_classes: int,
     *,
     channels: int = _CHANNELS,
+    outputs: int = 1,
+    padding: str = "same",
+    align_corners: bool = False,
+    init: str = "keras",
     spectral_norm: bool = False,
     precision: str = "float32",
 ) -> keras.Model:
     """Builds the discriminator: five 4x4 convolutions of stride 2, Leaky ReLU of 0.2 in between.
 
-    Convolutions pad as TensorFlow's "same", so that maps of any size from 1x1 work. PyTorch's
-    padding of 1 gives the same sizes where 32 divides the image's, and one less elsewhere.
-
     Args:
       num_classes: channels of its input.
       channels: of the first convolution; the next three have twice, four and eight times as many.
+      outputs: of the last convolution. One is the logit. Two are those of "predicted" and "true",
+        as in the challenge entry; a softmax over two is a sigmoid of their difference, and that is
+        returned, so that losses and confidence are the same code.
+      padding: "same", TensorFlow's, with which maps of any size from 1x1 work; or "one" on each
+        side, as in PyTorch: equal where 32 divides the size, elsewhere of one row less at the end.
+      init: "keras", Glorot's; or "torch", PyTorch's default, which the published codes begin with:
+        kernels and biases even between -1 and 1 over the root of the kernel's inputs.
+      align_corners: how the logits are brought to the input's size; see `layers.ResizeLike`.
       spectral_norm: whether each kernel is divided by its largest singular value.
       precision: a Keras dtype policy. The logits are float32 in all of them.
 
@@ -31,16 +43,34 @@ def build_discriminator(
       float32 [B, H, W, 1]: above zero where the map looks like a true label.
     """
     wrap = spectral_normalization if spectral_norm else lambda layer: layer
+    convolution = {"same": _same_convolution, "one": _symmetric_convolution}[padding]
+
+    def layer(inputs: int, filters: int, name: str) -> keras.layers.Layer:
+        initializers = _torch_initializers(_KERNEL_SIZE**2 * inputs) if init == "torch" else {}
+        return wrap(convolution(filters, name=name, dtype=precision, **initializers))
+
     probabilities = keras.Input((None, None, num_classes), name="probabilities", dtype="float32")
     x = probabilities
     for index, factor in enumerate((1, 2, 4, 8), 1):
-        convolution = _convolution(factor * channels, f"conv{index}", precision)
-        x = wrap(convolution)(x)
+        x = layer(x.shape[-1], factor * channels, f"conv{index}")(x)
         x = keras.layers.LeakyReLU(0.2, name=f"relu{index}", dtype=precision)(x)
-    x = wrap(_convolution(1, "conv5", precision))(x)
-    logits = ResizeLike(name="logits")((x, probabilities))
+    x = layer(x.shape[-1], outputs, "conv5")(x)
+    logits = ResizeLike(align_corners, name="resize")((x, probabilities))
+    if outputs == 2:
+        logits = logits[..., 1:] - logits[..., :1]
     return keras.Model(probabilities, logits, name="discriminator")
 
 
-def _convolution(channels: int, name: str, precision: str) -> keras.layers.Layer:
-    return keras.layers.Conv2D(channels, 4, 2, padding="same", name=name, dtype=precision)
+_same_convolution = functools.partial(
+    keras.layers.Conv2D, kernel_size=_KERNEL_SIZE, strides=2, padding="same"
+)
+_symmetric_convolution = functools.partial(SymmetricConv2D, kernel_size=_KERNEL_SIZE, strides=2)
+
+
+def _torch_initializers(inputs: int) -> dict[str, keras.initializers.Initializer]:
+    """Returns PyTorch's for a convolution with a kernel of so many inputs (nn.Conv2d)."""
+    bound = inputs**-0.5
+    return {
+        "kernel_initializer": keras.initializers.RandomUniform(-bound, bound),
+        "bias_initializer": keras.initializers.RandomUniform(-bound, bound),
+    }

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_advseg.models.conventions import NORMALIZATIONS
+
 
 @keras.saving.register_keras_serializable("tf_advseg")
 class Normalize(keras.layers.Layer):
@@ -13,29 +15,23 @@ class Normalize(keras.layers.Layer):
     Input: [B, H, W, 3], RGB in 0-255. Output: float32 [B, H, W, 3].
 
     Args:
-      mean: subtracted, RGB in 0-255.
-      std: divided by, RGB in 0-255.
-      bgr: whether the channels are reversed afterwards.
+      convention: a name in `conventions.NORMALIZATIONS`.
     """
 
-    def __init__(
-        self,
-        mean: tuple[float, float, float],
-        std: tuple[float, float, float] = (1.0, 1.0, 1.0),
-        bgr: bool = False,
-        **kwargs: Any,
-    ):
+    def __init__(self, convention: str, **kwargs: Any):
         super().__init__(dtype="float32", **kwargs)
-        self.mean, self.std, self.bgr = tuple(mean), tuple(std), bgr
+        self.convention = convention
+        self.mean = NORMALIZATIONS[convention].mean
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
-        normalized = (tf.cast(images, tf.float32) - self.mean) / self.std
-        return normalized[..., ::-1] if self.bgr else normalized
+        scale = NORMALIZATIONS[self.convention]
+        normalized = (tf.cast(images, tf.float32) - scale.mean) / scale.std
+        return normalized[..., ::-1] if scale.bgr else normalized
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["dtype"]
-        return {**config, "mean": self.mean, "std": self.std, "bgr": self.bgr}
+        return {**config, "convention": self.convention}
 
 
 @keras.saving.register_keras_serializable("tf_advseg")
@@ -43,16 +39,22 @@ class ResizeLike(keras.layers.Layer):
     """Resizes a map bilinearly to the height and width of another, in float32.
 
     Input: (map [B, h, w, C], reference [B, H, W, D]). Output: float32 [B, H, W, C].
-    Pixel centers are half-integers, as in `tf.image.resize`. The authors' PyTorch 0.2 aligned the
-    corners instead.
+
+    Args:
+      align_corners: whether the corner pixels' centers meet, as in PyTorch 0.2, which the authors
+        used; otherwise the corners of the maps do, as in `tf.image.resize` and PyTorch since 0.4.
     """
 
-    def __init__(self, **kwargs: Any):
+    def __init__(self, align_corners: bool = False, **kwargs: Any):
         super().__init__(dtype="float32", **kwargs)
+        self.align_corners = align_corners
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         small, reference = inputs
-        return tf.image.resize(tf.cast(small, tf.float32), tf.shape(reference)[1:3])
+        small, size = tf.cast(small, tf.float32), tf.shape(reference)[1:3]
+        if not self.align_corners:
+            return tf.image.resize(small, size)
+        return tf.raw_ops.ResizeBilinear(images=small, size=size, align_corners=True)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         small, reference = input_shape
@@ -61,4 +63,186 @@ class ResizeLike(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["dtype"]
-        return config
+        return {**config, "align_corners": self.align_corners}
+
+
+@keras.saving.register_keras_serializable("tf_advseg")
+class SymmetricConv2D(keras.layers.Conv2D):
+    """A convolution that pads all four sides alike, as `padding=(kernel - 1) // 2` of PyTorch.
+
+    Where it strides, TensorFlow's "same" may pad one side more than the other. A map that is too
+    small for one window, which PyTorch refuses, is padded at the end until it has one.
+    """
+
+    def __init__(self, filters: int, kernel_size: int | tuple[int, int], *args: Any, **kwargs: Any):
+        kwargs["padding"] = "valid"
+        super().__init__(filters, kernel_size, *args, **kwargs)
+
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        sizes = tf.unstack(tf.shape(inputs)[1:3])
+        padding = [self._padding(axis, size) for axis, size in enumerate(sizes)]
+        return super().convolution_op(tf.pad(inputs, [[0, 0], *padding, [0, 0]]), kernel)
+
+    def compute_output_shape(self, input_shape: tuple) -> tf.TensorShape:
+        batch, *sizes, _ = tf.TensorShape(input_shape).as_list()
+        lengths = (
+            None if size is None else self._output_size(axis, size)
+            for axis, size in enumerate(sizes)
+        )
+        return tf.TensorShape([batch, *lengths, self.filters])
+
+    def _output_size(self, axis: int, size: int) -> int:
+        reach = self._reach(axis)
+        return max(0, size + 2 * (reach // 2) - reach - 1) // self.strides[axis] + 1
+
+    def _padding(self, axis: int, size: tf.Tensor) -> list:
+        reach = self._reach(axis)
+        before = reach // 2
+        return [before, tf.maximum(before, reach + 1 - before - size)]
+
+    def _reach(self, axis: int) -> int:
+        """Returns how far the last pixel of a window is from its first."""
+        return self.dilation_rate[axis] * (self.kernel_size[axis] - 1)
+
+
+@keras.saving.register_keras_serializable("tf_advseg")
+class FrozenAffineBatchNormalization(keras.layers.BatchNormalization):
+    """Batch norm whose scale and shift do not learn, but which uses and follows batch statistics.
+
+    It is what the authors' code does (model/deeplab.py): it switches off the gradients of those two
+    and leaves the network in training mode.
+    """
+
+    def add_weight(self, name: str | None = None, **kwargs: Any) -> tf.Variable:
+        if name in ("gamma", "beta"):
+            kwargs["trainable"] = False
+        return super().add_weight(name=name, **kwargs)
+
+
+@keras.saving.register_keras_serializable("tf_advseg")
+class DilatedAveragePooling2D(keras.layers.Layer):
+    """Average pooling of stride 1 over pixels that lie `dilation_rate` apart.
+
+    Keras' average pooling has no dilation, and `tf.nn.pool` averages its zero padding in. Here, as
+    in `keras.layers.AveragePooling2D`, the mean is over those pixels of a window that exist.
+
+    Input: [B, H, W, C], of any float dtype. Output: the same dtype, [B, H, W, C] with padding
+    "same"; "valid" takes (pool_size - 1) * dilation_rate from height and width.
+
+    Args:
+      pool_size: height and width of the window, in pixels that count.
+      dilation_rate: distance of two such pixels.
+      padding: "same" puts pixel (size - 1) // 2 of a window on the output's pixel, as TensorFlow
+        does at stride 1, and at stride 2 where the size is even or the map's length odd.
+    """
+
+    def __init__(
+        self,
+        pool_size: int | tuple[int, int],
+        dilation_rate: int | tuple[int, int],
+        padding: str = "same",
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.pool_size = _pair(pool_size)
+        self.dilation_rate = _pair(dilation_rate)
+        self.padding = padding
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        for axis, size, dilation in zip((1, 2), self.pool_size, self.dilation_rate, strict=True):
+            line = [slice(1)] * 4
+            line[axis] = slice(None)
+            ones = tf.ones_like(inputs[tuple(line)])
+            count = self._sum(ones, axis, size, dilation)
+            inputs = self._sum(inputs, axis, size, dilation) / count
+        return inputs
+
+    def _sum(self, inputs: tf.Tensor, axis: int, size: int, dilation: int) -> tf.Tensor:
+        """Sums the window's pixels along one axis; those outside of the map are zero."""
+        extent = (size - 1) * dilation
+        if self.padding == "same":
+            before = (size - 1) // 2 * dilation
+            padding = [[0, 0]] * 4
+            padding[axis] = [before, extent - before]
+            inputs = tf.pad(inputs, padding)
+        # A sum of shifted maps is faster, above all in the gradient, than a depthwise convolution.
+        shifted = [
+            inputs[(slice(None),) * axis + (slice(first, first - extent or None),)]
+            for first in range(0, extent + 1, dilation)
+        ]
+        return tf.add_n(shifted)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "pool_size": self.pool_size,
+            "dilation_rate": self.dilation_rate,
+            "padding": self.padding,
+        }
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+@keras.saving.register_keras_serializable("tf_advseg")
+class AdaptiveAveragePooling2D(keras.layers.Layer):
+    """Averages a map of any size over a grid of bins, in float32, as PyTorch's AdaptiveAvgPool2d.
+
+    Bin i of b covers the pixels from floor(i * n / b) to ceil((i + 1) * n / b) - 1 of n: bins
+    overlap where b does not divide n, and repeat pixels where b is larger. (The layer of this name
+    in TensorFlow Addons fails there.)
+
+    Input: [B, H, W, C], H and W at least 1. Output: float32 [B, bins, bins, C].
+
+    Args:
+      bins: bins along the height, and along the width.
+    """
+
+    def __init__(self, bins: int, **kwargs: Any):
+        # A mean over many pixels is not for 8 bits of precision.
+        super().__init__(dtype="float32", **kwargs)
+        self.bins = bins
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        shape = tf.shape(inputs)
+        height, width, channels = shape[1], shape[2], inputs.shape[3]
+        # Without a transposition: [bins, H] x [B, H, W C], then [bins, W] x [B, bins, W, C].
+        rows = tf.reshape(tf.cast(inputs, tf.float32), (-1, height, width * channels))
+        rows = tf.matmul(self._weights(height), rows)
+        rows = tf.reshape(rows, (-1, self.bins, width, channels))
+        bins = tf.matmul(self._weights(width), rows)
+        return tf.ensure_shape(bins, (None, self.bins, self.bins, channels))
+
+    def _weights(self, length: tf.Tensor) -> tf.Tensor:
+        """Returns [bins, length]: how much each pixel of a line counts in each bin."""
+        index = tf.range(self.bins)[:, tf.newaxis]
+        first = index * length // self.bins
+        end = -((index + 1) * length // -self.bins)  # Rounded up.
+        pixel = tf.range(length)
+        inside = tf.cast((pixel >= first) & (pixel < end), tf.float32)
+        return inside / tf.cast(end - first, tf.float32)
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return (input_shape[0], self.bins, self.bins, input_shape[3])
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["dtype"]
+        return {**config, "bins": self.bins}
+
+
+@keras.saving.register_keras_serializable("tf_advseg")
+class PooledBatchNormalization(keras.layers.BatchNormalization):
+    """Batch norm of a map that may be one value in each channel: one image, averaged as a whole.
+
+    A batch of one value has no variance. Batch norm would make it zero whatever it is, and drive
+    the stored variance to zero, so that the trained network's outputs are off by hundreds. (PyTorch
+    refuses such a batch.) Here it is normalised with the stored statistics, which stay as they are.
+    """
+
+    def call(self, inputs: tf.Tensor, training: bool | tf.Tensor | None = None) -> tf.Tensor:
+        if training is not None and training is not False:
+            has_variance = tf.reduce_prod(tf.shape(inputs)[:-1]) > 1
+            training = tf.logical_and(tf.cast(training, tf.bool), has_variance)
+        return super().call(inputs, training=training)

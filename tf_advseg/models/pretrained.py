@@ -23,7 +23,7 @@ def load_weights(segmenter: keras.Model, backbone: str, weights: str) -> None:
         return
     network = segmenter.get_layer(backbone)
     if weights == "imagenet":
-        network.set_weights(_imagenet_weights(backbone))
+        copy_layers(_imagenet_network(backbone), network)
         return
     random = network.get_weights()
     network.set_weights([np.full_like(value, np.nan) for value in random])
@@ -44,13 +44,20 @@ def _check_all_loaded(network: keras.Model) -> None:
             raise ValueError(f"it has no {variable.name} for the backbone {network.name!r}")
 
 
-def _imagenet_weights(backbone: str) -> list:
+def copy_layers(source: keras.Model, target: keras.Model) -> None:
+    """Copies weights from layer to layer of the same name."""
+    for layer in target.layers:
+        if layer.weights:
+            layer.set_weights(source.get_layer(layer.name).get_weights())
+
+
+def _imagenet_network(backbone: str) -> keras.Model:
     if backbone not in registry.IMAGENET:
         known = ", ".join(registry.IMAGENET)
         raise InputError(f"--weights imagenet: there are none for {backbone!r}; allowed: {known}")
     fetch = registry.load(registry.IMAGENET, backbone)
     try:
-        return fetch(include_top=False, weights="imagenet").get_weights()
+        return fetch(include_top=False, weights="imagenet")
     except Exception as error:
         # Keras raises a bare Exception where a download fails.
         raise InputError(

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import keras
 
 from tf_advseg import registry
-from tf_advseg.models.heads import HEAD_PREFIX
+from tf_advseg.models.backbones import BackboneOptions
+from tf_advseg.models.heads import HEAD_PREFIX, HeadOptions
 from tf_advseg.models.layers import Normalize, ResizeLike
 
 
@@ -16,6 +17,11 @@ def build_segmenter(
     *,
     num_classes: int,
     output_stride: int = 8,
+    batch_norm: str = "train",
+    backbone_style: str = "keras",
+    normalization: str | None = None,
+    head_dilations: tuple[int, ...] = HeadOptions.dilations,
+    align_corners: bool = False,
     precision: str = "float32",
 ) -> keras.Model:
     """Builds a segmentation network with random weights.
@@ -25,6 +31,11 @@ def build_segmenter(
       head: a name in `registry.HEADS`.
       num_classes: number of classes.
       output_stride: input pixels for one step of the feature grid.
+      batch_norm: of the backbone, one of `conventions.BATCH_NORM_MODES`. A head's always trains.
+      backbone_style: a name in `conventions.RESNET_STYLES`.
+      normalization: a name in `conventions.NORMALIZATIONS`; None means the backbone's own.
+      head_dilations: of the head `deeplabv2`.
+      align_corners: how logits are brought to the image's size; see `layers.ResizeLike`.
       precision: a Keras dtype policy. Normalisation and logits are float32 in all of them.
 
     Returns:
@@ -32,15 +43,17 @@ def build_segmenter(
       [B, H, W, num_classes].
 
     Raises:
-      InputError: an unknown name, or an output stride that the backbone cannot have.
+      InputError: an unknown name, or an output stride or style that the backbone cannot have.
     """
+    options = BackboneOptions(output_stride, batch_norm, backbone_style)
     with _dtype_policy(precision):
-        parts = registry.load(registry.BACKBONES, backbone)(output_stride)
+        parts = registry.load(registry.BACKBONES, backbone)(options)
         image = keras.Input((None, None, 3), name="image", dtype="float32")
-        normalized = Normalize(**parts.normalize, name="normalize")(image)
+        normalized = Normalize(normalization or parts.normalization, name="normalize")(image)
         features = parts.network(normalized)
-        logits = registry.load(registry.HEADS, head)(features, num_classes)
-        logits = ResizeLike(name="logits")((logits, image))
+        head_options = HeadOptions(head_dilations, align_corners)
+        logits = registry.load(registry.HEADS, head)(features, num_classes, head_options)
+        logits = ResizeLike(align_corners, name="logits")((logits, image))
     segmenter = keras.Model(image, logits, name="segmenter")
     if not head_variables(segmenter):
         raise ValueError(f"no layer of the head {head!r} is named {HEAD_PREFIX}...")
@@ -50,6 +63,11 @@ def build_segmenter(
 def padding_color(segmenter: keras.Model) -> tuple[float, float, float]:
     """Returns the RGB colour in 0-255 that a segmenter's normalisation makes zero."""
     return segmenter.get_layer("normalize").mean
+
+
+def normalization_of(segmenter: keras.Model) -> str:
+    """Returns the name, in `conventions.NORMALIZATIONS`, of what a segmenter was built with."""
+    return segmenter.get_layer("normalize").convention
 
 
 def head_variables(segmenter: keras.Model) -> list:

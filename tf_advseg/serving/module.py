@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from tf_advseg.data import VOID_LABEL
-from tf_advseg.data.catalog import Classes
+from tf_advseg.data.classes import Classes
 from tf_advseg.data.decode import decode_image
 from tf_advseg.evaluation.inference import prediction_from, probabilities_at_scale
 

@@ -1,6 +1,9 @@
-"""The two optimizers (section 4.1): SGD for the segmenter, Adam for the discriminator."""
+"""The two optimizers (section 4.1): SGD for the segmenter, Adam or SGD for the discriminator."""
+
+from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tf_advseg.training.precision import with_loss_scaling
 
@@ -35,12 +38,59 @@ def discriminator_optimizer(
     learning_rate: float,
     steps: int,
     *,
-    beta_1: float = 0.9,
-    beta_2: float = 0.99,
+    name: str = "adam",
+    betas: tuple[float, float] = (0.9, 0.99),
+    momentum: float = 0.5,
     power: float = 0.9,
     precision: str = "float32",
 ) -> keras.optimizers.Optimizer:
-    """Returns Adam under the poly schedule, with the authors' betas (train.py)."""
+    """Returns the discriminator's optimizer under the poly schedule.
+
+    Args:
+      learning_rate: at the first step.
+      steps: the run's length.
+      name: "adam", with the authors' betas (train.py); or "sgd" with Nesterov's momentum, the
+        challenge entry's (train.py).
+      betas: of Adam.
+      momentum: of SGD.
+      power: of the schedule.
+      precision: a Keras dtype policy, for loss scaling.
+    """
     schedule = polynomial_decay(learning_rate, steps, power)
-    optimizer = keras.optimizers.Adam(schedule, beta_1=beta_1, beta_2=beta_2)
+    if name == "sgd":
+        optimizer = keras.optimizers.SGD(schedule, momentum=momentum, nesterov=True)
+    else:
+        optimizer = TorchAdam(schedule, *betas)
     return with_loss_scaling(optimizer, precision)
+
+
+@keras.saving.register_keras_serializable("tf_advseg")
+class TorchAdam(keras.optimizers.Adam):
+    """Adam as PyTorch has it: epsilon is added to the root of the bias-corrected second moment.
+
+    Keras adds it before the correction. That counts where gradients are small, as a
+    discriminator's are, being means over all pixels.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 1e-3,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        **kwargs: Any,
+    ):
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, **kwargs)
+
+    @property
+    def epsilon(self) -> tf.Tensor:
+        """What Keras' update adds to the root before the correction; it moves with the step."""
+        step = tf.cast(self.iterations + 1, tf.float32)
+        return self._epsilon * tf.sqrt(1 - tf.pow(self.beta_2, step))
+
+    @epsilon.setter
+    def epsilon(self, value: float) -> None:
+        self._epsilon = value
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "epsilon": self._epsilon}

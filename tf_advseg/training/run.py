@@ -19,11 +19,11 @@ from tf_advseg.errors import InputError, Interrupted
 from tf_advseg.evaluation import evaluator, pictures, report
 from tf_advseg.evaluation import results as results_file
 from tf_advseg.evaluation.inference import Prediction, Predictor
-from tf_advseg.models.pretrained import load_weights
-from tf_advseg.models.segmenter import padding_color
+from tf_advseg.evaluation.protocols import Protocol
+from tf_advseg.models.segmenter import normalization_of, padding_color
 from tf_advseg.progress import Progress
 from tf_advseg.saved_run import CHECKPOINTS, build_networks
-from tf_advseg.training import callbacks, devices, optimizers
+from tf_advseg.training import callbacks, devices, initial_weights, optimizers
 from tf_advseg.training.checkpoints import Checkpoints
 from tf_advseg.training.precision import default_precision
 from tf_advseg.training.stopwatch import Stopwatch
@@ -56,9 +56,10 @@ def train(config: TrainConfig, files: TrainingFiles) -> dict[str, Any]:
     run_dir = Path(config.run_dir)
     _make_folder(run_dir)
     keras.utils.set_random_seed(config.seed)
-    trainer = build_trainer(config, len(files.classes))
     if tf.train.latest_checkpoint(str(run_dir / CHECKPOINTS)) is None:
-        load_weights(trainer.segmenter, config.backbone, config.weights)
+        config, trainer = _begin(config, files.classes.names)
+    else:
+        trainer = build_trainer(config, len(files.classes))
     # Only now: a run that could not begin leaves an empty folder, which can be used again.
     _write_settings(run_dir, config, files)
     checkpoints = Checkpoints(run_dir, trainer)
@@ -75,10 +76,33 @@ def train(config: TrainConfig, files: TrainingFiles) -> dict[str, Any]:
     return results
 
 
+def _begin(
+    config: TrainConfig, class_names: tuple[str, ...]
+) -> tuple[TrainConfig, AdversarialTrainer]:
+    """Returns a new run's trainer with its initial weights, and what those decided."""
+    weights = initial_weights.look(config)
+    config = dataclasses.replace(
+        config,
+        backbone_style=weights.style,
+        normalization=config.normalization or weights.normalization,
+    )
+    trainer = build_trainer(config, len(class_names))
+    for line in initial_weights.load(trainer.segmenter, config, weights, class_names):
+        print(line)
+    normalization = normalization_of(trainer.segmenter)
+    if weights.normalization not in (None, normalization):
+        print(
+            f"warning: --weights were trained with --normalization {weights.normalization}, "
+            f"and get {normalization}",
+            file=sys.stderr,
+        )
+    return dataclasses.replace(config, normalization=normalization), trainer
+
+
 def build_trainer(config: TrainConfig, num_classes: int) -> AdversarialTrainer:
     """Builds both networks with random weights, and their trainer, compiled."""
     segmenter, discriminator = build_networks(config, num_classes, config.precision)
-    trainer = AdversarialTrainer(segmenter, discriminator, config.recipe())
+    trainer = AdversarialTrainer(segmenter, discriminator, config.recipe(), seed=config.seed)
     schedule = {"power": config.poly_power, "precision": config.precision}
     trainer.compile(
         optimizers.segmenter_optimizer(
@@ -89,7 +113,12 @@ def build_trainer(config: TrainConfig, num_classes: int) -> AdversarialTrainer:
             **schedule,
         ),
         optimizers.discriminator_optimizer(
-            config.discriminator_learning_rate, config.steps, **schedule
+            config.discriminator_learning_rate,
+            config.steps,
+            name=config.discriminator_optimizer,
+            betas=config.discriminator_betas,
+            momentum=config.discriminator_momentum,
+            **schedule,
         ),
     )
     return trainer
@@ -127,8 +156,15 @@ class _Session:
         self._config, self._files, self._trainer = config, files, trainer
         self._checkpoints, self._first_step = checkpoints, first_step
         self._selects = trainer.discriminator is not None
-        self._predict = Predictor(
-            trainer.segmenter, trainer.discriminator, input_scale=config.input_scale
+        self._protocol = Protocol(
+            config.eval_protocol,
+            config.eval_size,
+            config.seed,
+            files.classes.background if config.void_as_background else None,
+        )
+        self._predict = self._protocol.wrap(
+            Predictor(trainer.segmenter, trainer.discriminator, input_scale=config.input_scale),
+            padding_color(trainer.segmenter),
         )
         folder = Path(config.run_dir) / TENSORBOARD
         images_per_step = config.batch_size * (2 if trainer.recipe.uses_unlabeled else 1)
@@ -203,9 +239,11 @@ class _Session:
         config = self._config
         views = pipeline.Views(
             config.crop_size,
+            config.crop_rule,
             config.input_scale,
             config.random_scale,
             config.random_flip,
+            self._protocol.void_class,
             padding_color(self._trainer.segmenter),
         )
         return pipeline.training_dataset(
@@ -231,7 +269,7 @@ class _Session:
         with pipeline.naming_unreadable(validation.images):
             return evaluator.evaluate(
                 self._predict,
-                pipeline.evaluation_dataset(validation.images, validation.labels),
+                self._protocol.images(validation),
                 len(self._files.classes),
                 self._config.t_semi,
                 on_image,

@@ -1,35 +1,16 @@
 """The adversarial trainer: one step that trains the segmenter and the discriminator."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tf_advseg.data import VOID_LABEL
 from tf_advseg.evaluation.metrics import MeanIoU
 from tf_advseg.models.segmenter import head_variables
-from tf_advseg.recipe import Recipe
+from tf_advseg.recipe import COIN_FLIP, Recipe
 from tf_advseg.training import losses
+from tf_advseg.training.objective import Batch, Maps, Objective
 from tf_advseg.training.precision import scale_loss, unscale_gradients
-
-PREDICTED, TRUE = 0.0, 1.0  # What the discriminator is to say of a prediction and of a true label.
-
-
-class Batch(NamedTuple):
-    """A step's input; the last two are None if the recipe has no terms on unlabeled images."""
-
-    labeled_images: tf.Tensor
-    labels: tf.Tensor
-    unlabeled_images: tf.Tensor | None = None
-    valid: tf.Tensor | None = None
-
-
-class Maps(NamedTuple):
-    """A map for each kind of input: of labeled images, of unlabeled images, of true labels."""
-
-    labeled: tf.Tensor
-    unlabeled: tf.Tensor | None = None
-    true: tf.Tensor | None = None
 
 
 class AdversarialTrainer(keras.Model):
@@ -37,15 +18,20 @@ class AdversarialTrainer(keras.Model):
 
     One step takes {"labeled": (image, label), "unlabeled": (image, valid)} as
     `data.pipeline.training_dataset` yields it; the second part only if the recipe has terms on
-    unlabeled images. The segmenter runs once, on all images. The discriminator runs once, on all
-    predictions and true labels. Both networks' gradients are taken at the weights before the step.
-    What the recipe switches off is not computed.
+    unlabeled images. The discriminator runs once, on all predictions and true labels. Both
+    networks' gradients are taken at the weights before the step. What the recipe switches off is
+    not computed.
+
+    Where the recipe mixes by a coin, a step uses labeled images or unlabeled ones, by (seed, step).
+    The discriminator learns in the labeled steps. (The challenge entry's coin says which half of a
+    batch is taken for labeled, so that over time it learns from every label; this one does not.)
 
     Args:
       segmenter: images [B, H, W, 3] -> logits [B, H, W, C].
       discriminator: probabilities [B, H, W, C] -> logits [B, H, W, 1]; not needed by a recipe
         without adversarial terms.
       recipe: the loss terms; None means the published weights of the whole method.
+      seed: of the coin.
 
     Attributes:
       step: int64 variable, the number of steps taken. It is the trainer's own because `fit` sets
@@ -57,6 +43,8 @@ class AdversarialTrainer(keras.Model):
         segmenter: keras.Model,
         discriminator: keras.Model | None = None,
         recipe: Recipe | None = None,
+        *,
+        seed: int = 0,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -67,6 +55,8 @@ class AdversarialTrainer(keras.Model):
         self.discriminator = discriminator if recipe.uses_discriminator else None
         self.recipe = recipe
         self.num_classes = segmenter.output_shape[-1]
+        self._objective = Objective(segmenter, self.discriminator, recipe)
+        self._seed = seed
         self.step = tf.Variable(0, trainable=False, dtype=tf.int64, name="step")
         self._head = {variable.ref() for variable in head_variables(segmenter)}
         self._trackers = {name: keras.metrics.Mean(name=name) for name in self._tracked()}
@@ -99,25 +89,12 @@ class AdversarialTrainer(keras.Model):
     def train_step(self, data: dict[str, tuple[tf.Tensor, tf.Tensor]]) -> dict[str, tf.Tensor]:
         """Takes one step of both networks and returns the means of every loss since the reset."""
         batch = self._batch(data)
-        values: dict[str, tf.Tensor] = {}
-        with tf.GradientTape() as segmenter_tape:
-            logits = self._segment(batch)
-            if self.discriminator is None:
-                judged = Maps(labeled=None)
-            else:
-                with tf.GradientTape() as discriminator_tape:
-                    judged = self._judge(logits, batch.labels)
-                    values["discriminator"] = self._discriminator_loss(judged, batch)
-                    discriminator_loss = scale_loss(
-                        self.discriminator_optimizer, values["discriminator"]
-                    )
-            values |= self._segmenter_losses(logits, judged, batch)
-            segmenter_loss = scale_loss(self.optimizer, values["loss"])
-        self._update_segmenter(segmenter_tape, segmenter_loss)
-        if self.discriminator is not None:
-            self._update_discriminator(discriminator_tape, discriminator_loss)
+        if self.recipe.mixing == COIN_FLIP and batch.unlabeled_images is not None:
+            measured = self._step_by_coin(batch)
+        else:
+            measured = self._measured(self._step(batch))
         self.step.assign_add(1)
-        return self._track(values)
+        return self._track(measured)
 
     def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Measures cross-entropy and mean IoU on (image, label) batches of one size."""
@@ -157,57 +134,64 @@ class AdversarialTrainer(keras.Model):
         unlabeled = data["unlabeled"] if self.recipe.uses_unlabeled else (None, None)
         return Batch(*data["labeled"], *unlabeled)
 
-    def _segment(self, batch: Batch) -> Maps:
-        """Runs the segmenter once over all images; logits float32 [B, H, W, C] of each kind."""
-        if batch.unlabeled_images is None:
-            return Maps(self.segmenter(batch.labeled_images, training=True))
-        images = tf.concat([batch.labeled_images, batch.unlabeled_images], axis=0)
-        return Maps(*tf.split(self.segmenter(images, training=True), 2))
+    def _step_by_coin(self, batch: Batch) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
+        """Takes a step on the labeled images or on the unlabeled ones."""
+        coin = tf.random.stateless_uniform([], tf.stack([self._seed, self.step]))
 
-    def _judge(self, logits: Maps, labels: tf.Tensor) -> Maps:
-        """Runs the discriminator once over predictions and truth; logits float32 [B, H, W, 1].
+        def labeled() -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
+            return self._measured(self._step(Batch(batch.labeled_images, batch.labels)))
 
-        The one-hot label of a void pixel is all zeros, as in the authors' code (train.py).
+        def unlabeled() -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
+            values = self._step(Batch(None, None, batch.unlabeled_images, batch.valid))
+            # A step that passes it by counts in the discriminator's learning rate all the same.
+            self.discriminator_optimizer.iterations.assign_add(1)
+            return self._measured(values)
+
+        return tf.cond(coin < 0.5, labeled, unlabeled)
+
+    def _step(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Updates both networks by a batch, and returns the losses that it has."""
+        values, segmenter_gradients, discriminator_gradients = self.gradients(batch)
+        self._update_segmenter(segmenter_gradients)
+        if discriminator_gradients is not None:
+            self._update_discriminator(discriminator_gradients)
+        return values
+
+    def gradients(
+        self, batch: Batch
+    ) -> tuple[dict[str, tf.Tensor], list[tf.Tensor], list[tf.Tensor] | None]:
+        """Returns the losses, and both networks' gradients of them, at the present weights.
+
+        The gradients are of the segmenter's and the discriminator's trainable variables, without
+        L2 penalty and before the head's rate; the second are None if the batch has no true labels
+        to show to the discriminator, or there is none.
         """
-        inputs = [tf.nn.softmax(kind) for kind in logits if kind is not None]
-        inputs.append(tf.one_hot(labels, self.num_classes))
-        judged = tf.split(self.discriminator(tf.concat(inputs, 0), training=True), len(inputs))
-        return Maps(judged[0], judged[1] if len(judged) == 3 else None, judged[-1])
+        objective = self._objective
+        values: dict[str, tf.Tensor] = {}
+        judged, discriminator_loss = Maps(), None
+        with tf.GradientTape() as segmenter_tape:
+            logits = objective.segment(batch)
+            if self.discriminator is not None:
+                with tf.GradientTape() as discriminator_tape:
+                    judged = objective.judge(logits, batch)
+                    if judged.true is not None:
+                        values["discriminator"] = objective.discriminator_loss(judged, batch)
+                        discriminator_loss = scale_loss(
+                            self.discriminator_optimizer, values["discriminator"]
+                        )
+            values |= objective.segmenter_losses(logits, judged, batch, self.step)
+            loss = scale_loss(self.optimizer, values["loss"])
+        gradients = segmenter_tape.gradient(loss, self.segmenter.trainable_variables)
+        gradients = unscale_gradients(self.optimizer, gradients)
+        if discriminator_loss is None:
+            return values, gradients, None
+        of_discriminator = discriminator_tape.gradient(
+            discriminator_loss, self.discriminator.trainable_variables
+        )
+        return values, gradients, unscale_gradients(self.discriminator_optimizer, of_discriminator)
 
-    def _discriminator_loss(self, judged: Maps, batch: Batch) -> tf.Tensor:
-        """L_D (equation 1): labeled images' predictions against 0, their labels against 1."""
-        counts = batch.labels != VOID_LABEL
-        predicted = losses.binary_cross_entropy(judged.labeled, PREDICTED, counts)
-        true = losses.binary_cross_entropy(judged.true, TRUE, counts)
-        return predicted + true
-
-    def _segmenter_losses(self, logits: Maps, judged: Maps, batch: Batch) -> dict[str, tf.Tensor]:
-        """Returns "loss", the weighted sum (equation 2), and each of its terms unweighted."""
-        recipe = self.recipe
-        values = {"cross_entropy": losses.cross_entropy(logits.labeled, batch.labels)}
-        loss = values["cross_entropy"]
-        if recipe.lambda_adv:
-            adversarial = losses.binary_cross_entropy(
-                judged.labeled, TRUE, batch.labels != VOID_LABEL
-            )
-            values["adversarial_labeled"] = adversarial
-            loss += recipe.lambda_adv * adversarial
-        if recipe.lambda_adv_unlabeled:
-            adversarial = losses.binary_cross_entropy(judged.unlabeled, TRUE, batch.valid)
-            values["adversarial_unlabeled"] = adversarial
-            loss += recipe.lambda_adv_unlabeled * adversarial
-        if recipe.lambda_semi:
-            semi, selected = losses.semi_supervised(
-                logits.unlabeled, judged.unlabeled, batch.valid, recipe.t_semi
-            )
-            values |= {"semi_supervised": semi, "selected_fraction": selected}
-            started = tf.cast(self.step >= recipe.semi_start, semi.dtype)
-            loss += recipe.lambda_semi * started * semi
-        return {"loss": loss, **values}
-
-    def _update_segmenter(self, tape: tf.GradientTape, loss: tf.Tensor) -> None:
+    def _update_segmenter(self, gradients: list[tf.Tensor]) -> None:
         variables = self.segmenter.trainable_variables
-        gradients = unscale_gradients(self.optimizer, tape.gradient(loss, variables))
         gradients = [
             self._penalized(gradient, variable)
             for gradient, variable in zip(gradients, variables, strict=True)
@@ -221,13 +205,21 @@ class AdversarialTrainer(keras.Model):
             gradient *= self.recipe.head_learning_rate_scale
         return gradient
 
-    def _update_discriminator(self, tape: tf.GradientTape, loss: tf.Tensor) -> None:
+    def _update_discriminator(self, gradients: list[tf.Tensor]) -> None:
         variables = self.discriminator.trainable_variables
-        optimizer = self.discriminator_optimizer
-        gradients = unscale_gradients(optimizer, tape.gradient(loss, variables))
-        optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        if decay := self.recipe.discriminator_weight_decay:
+            gradients = [g + decay * v for g, v in zip(gradients, variables, strict=True)]
+        self.discriminator_optimizer.apply_gradients(zip(gradients, variables, strict=True))
 
-    def _track(self, values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        for name, tracker in self._trackers.items():
-            tracker.update_state(values[name])
+    def _measured(self, values: dict[str, tf.Tensor]) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
+        """Returns (value, 1) of each tracked loss, and (0, 0) of one that this step has not."""
+        absent = tf.constant(0.0)
+        return {
+            name: (values[name], tf.constant(1.0)) if name in values else (absent, absent)
+            for name in self._trackers
+        }
+
+    def _track(self, measured: dict[str, tuple[tf.Tensor, tf.Tensor]]) -> dict[str, tf.Tensor]:
+        for name, (value, weight) in measured.items():
+            self._trackers[name].update_state(value, weight)
         return {name: tracker.result() for name, tracker in self._trackers.items()}

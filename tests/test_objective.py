@@ -1,0 +1,203 @@
+"""What the recipes change in a step: fakes, targets, forward passes, and the coin."""
+
+import dataclasses
+import math
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny_networks import VOID, random_batch, tiny_discriminator, tiny_segmenter, values
+
+from tf_advseg.recipe import COIN_FLIP, ONE_BATCH, SEPARATE, Recipe, adv
+from tf_advseg.training import losses
+from tf_advseg.training.objective import Batch, Maps, Objective
+from tf_advseg.training.trainer import AdversarialTrainer
+
+LOG_2, LOG_3 = math.log(2), math.log(3)
+RECIPE = Recipe(
+    lambda_adv=0.5,
+    lambda_adv_unlabeled=0.3,
+    lambda_semi=0.7,
+    t_semi=0.15,
+    semi_start=0,
+    weight_decay=0.0,
+    head_learning_rate_scale=1.0,
+)
+
+# One image of 1x3 pixels of each kind. Two labeled pixels count, and one unlabeled one.
+BATCH = Batch(
+    tf.zeros([1, 1, 3, 3]),
+    tf.constant([[[0, 1, VOID]]]),
+    tf.zeros([1, 1, 3, 3]),
+    tf.constant([[[True, False, False]]]),
+)
+
+
+def pixels(*logits):
+    return tf.reshape(tf.constant(logits, tf.float32), [1, 1, 3, 1])
+
+
+# A logit of log 3 is a confidence of 3/4, and one of -log 3 of 1/4. Pixels that do not count say 9.
+JUDGED = Maps(
+    labeled=pixels(0.0, LOG_3, 9.0), unlabeled=pixels(-LOG_3, 9, 9), true=pixels(LOG_3, 0.0, 9.0)
+)
+
+
+def loss_of(judged=JUDGED, **changes):
+    recipe = dataclasses.replace(RECIPE, **changes)
+    return float(Objective(tiny_segmenter(), None, recipe).discriminator_loss(judged, BATCH))
+
+
+# -log(1/2) and -log(1 - 3/4) of predictions; -log(3/4) and -log(1/2) of true labels.
+PREDICTED, TRUE = (LOG_2 + 2 * LOG_2) / 2, (2 * LOG_2 - LOG_3 + LOG_2) / 2
+
+
+def test_discriminator_loss_is_the_sum_of_two_means():
+    assert loss_of() == pytest.approx(PREDICTED + TRUE)
+
+
+def test_unlabeled_fakes_join_the_mean_over_predictions():
+    # The unlabeled pixel's -log(1 - 1/4) makes a third one.
+    predicted = (3 * LOG_2 + 2 * LOG_2 - LOG_3) / 3
+    assert loss_of(unlabeled_fakes=True) == pytest.approx(predicted + TRUE)
+
+
+def test_smoothed_target_costs_a_tenth_of_the_other_answer():
+    # 0.9 (-log 3/4) + 0.1 (-log 1/4), and -log 1/2 whatever the target.
+    true = (0.9 * (2 * LOG_2 - LOG_3) + 0.1 * 2 * LOG_2 + LOG_2) / 2
+    assert loss_of(label_smoothing=0.1) == pytest.approx(PREDICTED + true)
+
+
+def test_halved_loss_is_half():
+    assert loss_of(discriminator_loss_scale=0.5) == pytest.approx((PREDICTED + TRUE) / 2)
+
+
+class Recorder:
+    """A segmenter that notes what it is called on: the means of the images."""
+
+    output_shape = (None, None, None, 3)
+
+    def __init__(self):
+        self.calls = []
+
+    def __call__(self, images, training):
+        assert training
+        self.calls.append(images[:, 0, 0, 0].numpy().tolist())
+        return images
+
+
+@pytest.mark.parametrize(
+    ("mixing", "calls"),
+    [(ONE_BATCH, [[1.0, 2.0]]), (SEPARATE, [[2.0], [1.0]]), (COIN_FLIP, [[1.0, 2.0]])],
+)
+def test_mixing_decides_which_images_share_a_forward_pass(mixing, calls):
+    segmenter = Recorder()
+    objective = Objective(segmenter, None, dataclasses.replace(RECIPE, mixing=mixing))
+    labeled, unlabeled = tf.fill([1, 1, 1, 3], 1.0), tf.fill([1, 1, 1, 3], 2.0)
+    logits = objective.segment(Batch(labeled, None, unlabeled, None))
+    assert segmenter.calls == calls
+    assert logits.labeled.numpy().max() == 1.0 and logits.unlabeled.numpy().min() == 2.0
+
+
+def test_one_kind_of_images_makes_one_forward_pass():
+    segmenter = Recorder()
+    objective = Objective(segmenter, None, dataclasses.replace(RECIPE, mixing=SEPARATE))
+    images = tf.fill([1, 1, 1, 3], 1.0)
+    assert objective.segment(Batch(images, None)).unlabeled is None
+    assert objective.segment(Batch(None, None, images)).labeled is None
+    assert segmenter.calls == [[1.0], [1.0]]
+
+
+def trainer_of(recipe, seed=0):
+    trainer = AdversarialTrainer(tiny_segmenter(), tiny_discriminator(), recipe, seed=seed)
+    trainer.compile(keras.optimizers.SGD(1.0), keras.optimizers.SGD(1.0))
+    return trainer
+
+
+def by_coin(steps, seed=0, **changes):
+    """The steps of a trainer that flips a coin: batch, weights before, trainer after."""
+    recipe = dataclasses.replace(RECIPE, mixing=COIN_FLIP, **changes)
+    trainer = trainer_of(recipe, seed)
+    step = tf.function(trainer.train_step)
+    for index in range(steps):
+        trainer.segmenter.set_weights(values(tiny_segmenter()))
+        trainer.discriminator.set_weights(values(tiny_discriminator()))
+        batch = random_batch(index)
+        trainer.reset_metrics()
+        logs = {name: float(value) for name, value in step(batch).items()}
+        yield batch, logs, values(trainer.segmenter), values(trainer.discriminator)
+
+
+def is_labeled(logs):
+    return logs["cross_entropy"] > 0
+
+
+def test_coin_falls_either_way_and_follows_from_seed_and_step():
+    first, again, other = ([is_labeled(s[1]) for s in by_coin(24, seed)] for seed in (0, 0, 1))
+    assert first == again != other
+    assert 5 <= sum(first) <= 19
+
+
+def test_labeled_step_of_a_coin_is_a_step_without_unlabeled_images():
+    batch, logs, segmenter, discriminator = next(s for s in by_coin(24) if is_labeled(s[1]))
+    expected = trainer_of(adv(RECIPE))
+    expected.train_step(batch)
+    for own, other in zip(segmenter, values(expected.segmenter), strict=True):
+        np.testing.assert_allclose(own, other, rtol=1e-5, atol=1e-6)
+    for own, other in zip(discriminator, values(expected.discriminator), strict=True):
+        np.testing.assert_allclose(own, other, rtol=1e-5, atol=1e-6)
+    assert logs["discriminator"] > 0
+    assert logs["semi_supervised"] == logs["adversarial_unlabeled"] == 0
+
+
+def test_unlabeled_step_of_a_coin_moves_the_segmenter_by_its_own_terms_alone():
+    batch, logs, after, discriminator = next(s for s in by_coin(24) if not is_labeled(s[1]))
+    segmenter, judge = tiny_segmenter(), tiny_discriminator()
+    images, valid = batch["unlabeled"]
+    with tf.GradientTape() as tape:
+        logits = segmenter(images)
+        said = judge(tf.nn.softmax(logits))
+        semi, _ = losses.semi_supervised(logits, said, valid, RECIPE.t_semi)
+        loss = 0.3 * losses.binary_cross_entropy(said, 1.0, valid) + 0.7 * semi
+    gradients = tape.gradient(loss, segmenter.trainable_variables)
+    assert float(semi) > 0
+    for own, before, gradient in zip(after, values(tiny_segmenter()), gradients, strict=True):
+        np.testing.assert_allclose(own, before - gradient, rtol=1e-5, atol=1e-6)
+    for own, before in zip(discriminator, values(tiny_discriminator()), strict=True):
+        np.testing.assert_array_equal(own, before)
+    assert logs["loss"] == pytest.approx(float(loss), rel=1e-5)
+    assert logs["cross_entropy"] == logs["discriminator"] == 0
+
+
+def test_coin_means_are_over_the_steps_that_have_the_term():
+    trainer = trainer_of(dataclasses.replace(RECIPE, mixing=COIN_FLIP))
+    trainer.optimizer.learning_rate.assign(0.0)
+    trainer.discriminator_optimizer.learning_rate.assign(0.0)
+    step, batch = tf.function(trainer.train_step), random_batch(0)
+    for _ in range(12):
+        logs = {name: float(value) for name, value in step(batch).items()}
+    fixed = trainer_of(RECIPE).train_step(batch)
+    for name in set(fixed) - {"loss"}:
+        assert logs[name] == pytest.approx(float(fixed[name]), rel=1e-5)
+
+
+def test_step_passed_by_counts_in_the_discriminators_learning_rate():
+    trainer = trainer_of(dataclasses.replace(RECIPE, mixing=COIN_FLIP))
+    for _ in range(6):
+        trainer.train_step(random_batch(0))
+    assert int(trainer.discriminator_optimizer.iterations) == 6
+
+
+def test_discriminators_weight_decay_is_added_to_its_gradient():
+    plain, decayed = (
+        trainer_of(RECIPE),
+        trainer_of(dataclasses.replace(RECIPE, discriminator_weight_decay=0.25)),
+    )
+    for trainer in (plain, decayed):
+        trainer.train_step(random_batch(0))
+    before = values(tiny_discriminator())
+    for own, other, start in zip(
+        values(decayed.discriminator), values(plain.discriminator), before, strict=True
+    ):
+        np.testing.assert_allclose(own, other - 0.25 * start, rtol=1e-5, atol=1e-6)
