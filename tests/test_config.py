@@ -138,7 +138,8 @@ def test_what_does_not_fit_is_refused(argv, words):
 
 def test_weights_may_be_a_file(in_empty_folder):
     (in_empty_folder / "w.h5").write_bytes(b"")
-    assert train_config(["--weights", "w.h5"]).weights == "w.h5"
+    # Absolute, so that a run can be resumed from another folder.
+    assert train_config(["--weights", "w.h5"]).weights == str(in_empty_folder / "w.h5")
 
 
 def test_folder_that_holds_a_run_is_refused_without_resume(stored_run):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reference_networks import case_state, named, random_segmenter
+from reference_networks import backbone_of, case_state, named, random_segmenter
 from torch_files import write_legacy, write_zip
 
 from benchmarks import reference_case
@@ -106,7 +106,12 @@ def test_torchvision_file_gives_pytorchs_logits(write, networks, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "blocks", [(3, 4, 6, 3), pytest.param((3, 4, 23, 3), marks=pytest.mark.slow)]
+    "blocks",
+    [
+        (2, 2, 2, 2),
+        pytest.param((3, 4, 6, 3), marks=pytest.mark.slow),
+        pytest.param((3, 4, 23, 3), marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize(
     ("style", "prefix"), [("deeplab", ""), ("deeplab", "Scale."), ("torchvision", "")]
@@ -126,8 +131,7 @@ def test_file_that_pytorch_saved_gives_its_logits(style, prefix, zipped, blocks,
     path = tmp_path / "weights.pth"
     torch.save(state, path, _use_new_zipfile_serialization=zipped)
     segmenter = random_segmenter(case)
-    backbone = {(3, 4, 6, 3): "resnet50", (3, 4, 23, 3): "resnet101"}[blocks]
-    told = load(segmenter, dataclasses.replace(config_of(path), backbone=backbone))
+    told = load(segmenter, dataclasses.replace(config_of(path), backbone=backbone_of(case)))
     assert "num_batches_tracked" in told[1]
     for name, variable in named(segmenter, case).items():
         if name.startswith("layer5") and style == "torchvision":

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tiny_networks import VOID, random_batch, tiny_discriminator, tiny_segmenter, values
 
 from tf_advseg.recipe import COIN_FLIP, ONE_BATCH, SEPARATE, Recipe, adv
-from tf_advseg.training import losses
+from tf_advseg.training import losses, optimizers
 from tf_advseg.training.objective import Batch, Maps, Objective
 from tf_advseg.training.trainer import AdversarialTrainer
 
@@ -201,3 +201,24 @@ def test_discriminators_weight_decay_is_added_to_its_gradient():
         values(decayed.discriminator), values(plain.discriminator), before, strict=True
     ):
         np.testing.assert_allclose(own, other - 0.25 * start, rtol=1e-5, atol=1e-6)
+
+
+def test_coin_flip_trains_under_loss_scaling():
+    precision = "mixed_float16"
+    trainer = AdversarialTrainer(
+        tiny_segmenter(precision=precision),
+        tiny_discriminator(precision=precision),
+        dataclasses.replace(RECIPE, mixing=COIN_FLIP),
+    )
+    trainer.compile(
+        optimizers.segmenter_optimizer(0.01, 9, precision=precision),
+        optimizers.discriminator_optimizer(0.01, 9, precision=precision),
+    )
+    step = tf.function(trainer.train_step)
+    before = values(trainer.segmenter), values(trainer.discriminator)
+    for _ in range(6):
+        logs = step(random_batch(0))
+    assert all(np.isfinite(float(value)) for value in logs.values())
+    assert int(trainer.discriminator_optimizer.iterations) == 6
+    for old, network in zip(before, (trainer.segmenter, trainer.discriminator)):
+        assert any((a != b).any() for a, b in zip(old, values(network)))

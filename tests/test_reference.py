@@ -173,7 +173,13 @@ def test_networks_losses_gradients_and_three_steps_equal_the_golden_numbers(name
 
 
 @pytest.mark.parametrize(
-    "name", ["semi-aligned", "semi-halfpixel", "semi-authors", "semi-challenge"]
+    "name",
+    [
+        "semi-authors",
+        "semi-challenge",
+        pytest.param("semi-aligned", marks=pytest.mark.slow),
+        pytest.param("semi-halfpixel", marks=pytest.mark.slow),
+    ],
 )
 def test_networks_losses_gradients_and_three_steps_equal_pytorch(name):
     pytest.importorskip("torch")

@@ -157,10 +157,10 @@ def resolve(given: dict[str, Any], stored: dict[str, Any] | None = None) -> Trai
     # runs/demo is for the demo as it is; a run with settings of its own is named after them.
     if set(given) - {"resume", "preset"} and "run_dir" not in given:
         values["run_dir"] = None
-    config = _derive(TrainConfig(**values))
+    config = TrainConfig(**values)
     # Only here: a run that is resumed has its weights in its checkpoint.
     _check_weights(config)
-    return config
+    return _derive(config)
 
 
 def _check_weights(config: TrainConfig) -> None:
@@ -210,6 +210,9 @@ def _derive(config: TrainConfig) -> TrainConfig:
     # Measured for the small backbone from scratch, whose head needs a lower rate than the rest. The
     # others are the paper's rate, and the head's of DeepLab and the authors' code.
     learning_rate, head_scale = (0.1, 0.1) if config.weights == "none" else (2.5e-4, 10.0)
+    weights = config.weights
+    if weights not in ("none", "imagenet"):
+        weights = str(Path(weights).resolve())  # A run may be resumed from another folder.
     batch_norm = config.batch_norm or ("train" if config.weights == "none" else "frozen")
     eval_every = config.eval_every or max(1, config.steps // 10)
     semi_start = config.steps // 4 if config.semi_start is None else config.semi_start
@@ -217,6 +220,7 @@ def _derive(config: TrainConfig) -> TrainConfig:
         config,
         data_dir=str(Path(config.data_dir or "data/shapes").resolve()),
         labeled_list=config.labeled_list and str(Path(config.labeled_list).resolve()),
+        weights=weights,
         batch_norm=batch_norm,
         learning_rate=config.learning_rate or learning_rate,
         head_learning_rate_scale=config.head_learning_rate_scale or head_scale,
