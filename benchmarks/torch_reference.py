@@ -22,6 +22,7 @@ from benchmarks.reference_case import CASES, VOID
 NORMALIZATIONS = {
     "caffe": ([2, 1, 0], [103.939, 116.779, 123.68], [1.0, 1.0, 1.0]),
     "deeplab": ([2, 1, 0], [104.00698793, 116.66876762, 122.67891434], [1.0, 1.0, 1.0]),
+    "authors": ([0, 1, 2], [122.67891434, 116.66876762, 104.00698793], [1.0, 1.0, 1.0]),
     "imagenet": ([0, 1, 2], [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]),
 }
 
@@ -141,12 +142,13 @@ class Discriminator(nn.Module):
     Input: class probabilities or one-hot labels [B, num_classes, H, W]. Output: logits
     [B, outputs, H, W]. One output: the logit of "true". Two: of "predicted" and of "true".
 
-    padding "one": PyTorch's padding=1. "same": TensorFlow's, 1 before and 1 + size % 2 after.
+    padding "one", "two": PyTorch's padding=1 and 2. "same": TensorFlow's, 1 before and
+    1 + size % 2 after.
     """
 
     def __init__(self, num_classes, channels=64, *, outputs=1, padding="one", align_corners=False):
         super().__init__()
-        assert outputs in (1, 2) and padding in ("one", "same")
+        assert outputs in (1, 2) and padding in ("one", "two", "same")
         self.padding, self.align_corners = padding, align_corners
         sizes = [num_classes, channels, 2 * channels, 4 * channels, 8 * channels, outputs]
         for number, (inputs, filters) in enumerate(pairwise(sizes), start=1):
@@ -156,7 +158,8 @@ class Discriminator(nn.Module):
         x = probabilities
         for number in range(1, 6):
             odd = [size % 2 if self.padding == "same" else 0 for size in x.shape[2:]]
-            x = F.pad(x, (1, 1 + odd[1], 1, 1 + odd[0]))
+            pad = 2 if self.padding == "two" else 1
+            x = F.pad(x, (pad, pad + odd[1], pad, pad + odd[0]))
             x = getattr(self, f"conv{number}")(x)
             if number < 5:
                 x = F.leaky_relu(x, 0.2)

@@ -69,7 +69,9 @@ def test_deeplab_file_gives_pytorchs_logits(write, prefix, networks, tmp_path):
     scramble(segmenter)
     config = config_of(tmp_path / "deeplab.pth")
     found = initial_weights.look(config)
-    assert (found.kind, found.style, found.normalization) == ("torch", "deeplab", "deeplab")
+    # The authors feed RGB to weights in their naming.
+    colours = "deeplab" if prefix else "authors"
+    assert (found.kind, found.style, found.normalization) == ("torch", "deeplab", colours)
     told = load(segmenter, config)
     assert told == [f"weights of shallow_resnet from {tmp_path}/deeplab.pth"]
     own = sketch(logits_of(segmenter, DEEPLAB))
@@ -198,6 +200,22 @@ def test_branches_that_a_recipe_does_not_have_are_left_out(networks, tmp_path):
     for dilation, loaded in ((6, True), (12, True), (18, False), (24, False)):
         kernel = segmenter.get_layer(f"head_dilation{dilation}").kernel.numpy()
         assert (kernel != 0.5).all() == loaded
+
+
+def test_branches_of_other_dilations_than_the_files_are_left_out(networks, tmp_path):
+    write_zip(tmp_path / "four.pth", case_state(DEEPLAB, networks["deeplab"]))
+    segmenter = build_segmenter(
+        "shallow_resnet", num_classes=5, backbone_style="deeplab", head_dilations=(12, 36)
+    )
+    told = load(segmenter, config_of(tmp_path / "four.pth", head_dilations=(12, 36)))
+    assert "layer5.conv2d_list.0.weight" in told[1]
+    segmenter = build_segmenter(
+        "shallow_resnet", num_classes=5, backbone_style="deeplab", head_dilations=(12,)
+    )
+    load(segmenter, config_of(tmp_path / "four.pth", head_dilations=(12,)))
+    kernel = case_state(DEEPLAB, networks["deeplab"])["layer5.conv2d_list.1.weight"]
+    own = segmenter.get_layer("head_dilation12").kernel
+    np.testing.assert_array_equal(own, kernel.transpose(2, 3, 1, 0))
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ def test_normalize_subtracts_the_mean_divides_and_reverses_the_channels():
     np.testing.assert_allclose(Normalize("caffe")(image)[0, 0, 0], [-73.939, -96.779, -113.68])
     by_deeplab = Normalize("deeplab")(image)[0, 0, 0]
     np.testing.assert_allclose(by_deeplab, [-74.00698793, -96.66876762, -112.67891434])
+    np.testing.assert_allclose(Normalize("authors")(image)[0, 0, 0], by_deeplab[::-1])
 
 
 def test_normalize_stays_float32_under_another_policy():
@@ -81,6 +82,17 @@ def test_symmetric_convolution_pads_all_sides_alike():
     layer = SymmetricConv2D(1, 4, 2, kernel_initializer="ones", use_bias=False)
     # Windows of rows -1 to 2 and 1 to 4 of a 5x5 map of ones.
     assert layer(tf.ones([1, 5, 5, 1])).numpy()[0, :, :, 0].tolist() == [[9, 12], [12, 16]]
+
+
+def test_symmetric_convolution_pads_as_much_as_it_is_told():
+    layer = SymmetricConv2D(1, 4, 2, pad=2, kernel_initializer="ones", use_bias=False)
+    # Windows of rows -2 to 1, 0 to 3 and 2 to 5 of a 5x5 map of ones.
+    assert layer(tf.ones([1, 5, 5, 1])).numpy()[0, :, :, 0].tolist() == [
+        [4, 8, 6],
+        [8, 16, 12],
+        [6, 12, 9],
+    ]
+    assert layer.compute_output_shape((1, 5, 5, 1)).as_list() == [1, 3, 3, 1]
 
 
 def test_symmetric_convolution_pads_as_far_as_it_is_dilated():

@@ -38,7 +38,7 @@ ROWS = {
     "label_smoothing": (0.0, 0.0, 0.1),
     "discriminator_outputs": (1, 1, 2),
     "discriminator_loss_scale": (1.0, 0.5, 1.0),
-    "discriminator_padding": ("one", "one", "one"),
+    "discriminator_padding": ("one", "one", "two"),
     "discriminator_init": ("torch", "torch", "torch"),
     "discriminator_channels": (64, 64, 64),
     "spectral_norm": (False, False, False),
@@ -46,7 +46,7 @@ ROWS = {
     "batch_norm": ("frozen_affine", "frozen_affine", "train"),
     "head_dilations": ((6, 12, 18, 24), (6, 12), (6, 12, 18, 24)),
     "mixing": ("one_batch", "separate", "coin_flip"),
-    "normalization": (None, "deeplab", "imagenet"),  # None: as the weights want it.
+    "normalization": (None, "authors", "imagenet"),  # None: as the weights want it.
     "align_corners": (True, True, True),
     "eval_protocol": ("full", "padded", "random_crop"),
     "eval_size": (None, (505, 505), (321, 321)),

@@ -52,7 +52,7 @@ def test_config_shows_every_value_of_the_recipe(preset, runs):
             assert stored[name] == (list(value) if isinstance(value, tuple) else value)
     assert stored["batch_norm"] == "train"  # For there are no pretrained weights.
     assert stored["backbone_style"] == "keras"
-    own = {"paper": "imagenet", "authors": "deeplab", "challenge": "imagenet"}
+    own = {"paper": "imagenet", "authors": "authors", "challenge": "imagenet"}
     assert stored["normalization"] == own[preset]
     unset = {name for name, value in stored.items() if value is None}
     assert unset <= {"labeled_list", "eval_size"}

@@ -131,7 +131,10 @@ class TrainConfig:
         1, one_of((1, 2)), "its logits: of true, or of predicted and true", group="model"
     )
     discriminator_padding: str = flag(
-        "same", choice(("same", "one")), "TensorFlow's, or PyTorch's padding of one", group="model"
+        "same",
+        choice(("same", "one", "two")),
+        "TensorFlow's, or pixels on each side",
+        group="model",
     )
     discriminator_init: str = flag(
         "keras", choice(("keras", "torch")), "whose default random weights", group="model"

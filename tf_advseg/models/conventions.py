@@ -25,8 +25,11 @@ class Normalization:
 NORMALIZATIONS = {
     # Keras' ResNet weights (keras.applications.imagenet_utils, mode "caffe").
     "caffe": Normalization((123.68, 116.779, 103.939), bgr=True),
-    # The authors' code (IMG_MEAN in train.py, there in BGR) and the DeepLab weights it starts from.
+    # DeepLab's weights, which Caffe trained.
     "deeplab": Normalization((122.67891434, 116.66876762, 104.00698793), bgr=True),
+    # The authors' code (dataset/voc_dataset.py): the same, but OpenCV reads BGR, and the line that
+    # is to change it to BGR makes it RGB. Their trained weights want that.
+    "authors": Normalization((122.67891434, 116.66876762, 104.00698793)),
     # torchvision's ImageNet statistics; the challenge entry and Keras' DenseNet weights too.
     "imagenet": Normalization((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
 }

@@ -30,8 +30,9 @@ def build_discriminator(
       outputs: of the last convolution. One is the logit. Two are those of "predicted" and "true",
         as in the challenge entry; a softmax over two is a sigmoid of their difference, and that is
         returned, so that losses and confidence are the same code.
-      padding: "same", TensorFlow's, with which maps of any size from 1x1 work; or "one" on each
-        side, as in PyTorch: equal where 32 divides the size, elsewhere of one row less at the end.
+      padding: "same", TensorFlow's; or pixels on each side: "one" as in the authors' code, with
+        which maps end one row short where 32 does not divide their size, or "two" as in the
+        challenge entry's, with which they have one row more.
       init: "keras", Glorot's; or "torch", PyTorch's default, which the published codes begin with:
         kernels and biases even between -1 and 1 over the root of the kernel's inputs.
       align_corners: how the logits are brought to the input's size; see `layers.ResizeLike`.
@@ -43,11 +44,12 @@ def build_discriminator(
       float32 [B, H, W, 1]: above zero where the map looks like a true label.
     """
     wrap = spectral_normalization if spectral_norm else lambda layer: layer
-    convolution = {"same": _same_convolution, "one": _symmetric_convolution}[padding]
+    convolution = _CONVOLUTIONS[padding]
+    initializers = {"keras": lambda inputs: {}, "torch": _torch_initializers}[init]
 
     def layer(inputs: int, filters: int, name: str) -> keras.layers.Layer:
-        initializers = _torch_initializers(_KERNEL_SIZE**2 * inputs) if init == "torch" else {}
-        return wrap(convolution(filters, name=name, dtype=precision, **initializers))
+        options = initializers(_KERNEL_SIZE**2 * inputs)
+        return wrap(convolution(filters, name=name, dtype=precision, **options))
 
     probabilities = keras.Input((None, None, num_classes), name="probabilities", dtype="float32")
     x = probabilities
@@ -61,10 +63,14 @@ def build_discriminator(
     return keras.Model(probabilities, logits, name="discriminator")
 
 
-_same_convolution = functools.partial(
-    keras.layers.Conv2D, kernel_size=_KERNEL_SIZE, strides=2, padding="same"
-)
-_symmetric_convolution = functools.partial(SymmetricConv2D, kernel_size=_KERNEL_SIZE, strides=2)
+_strided = functools.partial(SymmetricConv2D, kernel_size=_KERNEL_SIZE, strides=2)
+_CONVOLUTIONS = {
+    "same": functools.partial(
+        keras.layers.Conv2D, kernel_size=_KERNEL_SIZE, strides=2, padding="same"
+    ),
+    "one": functools.partial(_strided, pad=1),
+    "two": functools.partial(_strided, pad=2),
+}
 
 
 def _torch_initializers(inputs: int) -> dict[str, keras.initializers.Initializer]:

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advseg.errors import InputError
+from tf_advseg.models.conventions import RESNET_STYLES
 from tf_advseg.models.heads import HEAD_PREFIX
 
 State = Mapping[str, np.ndarray]
@@ -19,6 +20,7 @@ Targets = dict[str, tf.Variable]
 
 _SCALE = "Scale."
 _HEAD, _CLASSIFIER = "layer5.", "fc."
+_HEAD_DILATIONS = (6, 12, 18, 24)  # Of its branches, in order.
 _BACKBONE = re.compile(r"(conv1|bn1|layer[1-4])\.")
 _OWN_STEM = re.compile(r"conv1_(conv|bn)")
 _OWN_BLOCK = re.compile(r"conv(\d)_block(\d+)_(\d)_(conv|bn)")
@@ -44,6 +46,17 @@ def style_of(names: Iterable[str]) -> str | None:
     if any(name.startswith(_HEAD) for name in names):
         return "deeplab"
     return "torchvision" if any(name.startswith(_CLASSIFIER) for name in names) else None
+
+
+def normalization_of(names: Iterable[str], style: str) -> str:
+    """Returns the `conventions.NORMALIZATIONS` that a state dict's weights were used with.
+
+    The COCO weights behind "Scale." are Caffe's, of BGR. Files in the authors' own naming are fed
+    RGB by their code, be they its initial weights or its results.
+    """
+    if style == "deeplab" and not any(name.startswith(_SCALE) for name in names):
+        return "authors"
+    return RESNET_STYLES[style].normalization
 
 
 def load_state(
@@ -108,9 +121,11 @@ def _head_targets(segmenter: keras.Model, head_dilations: tuple[int, ...], state
     """Returns the variables of the head `deeplabv2` by PyTorch's names; none if they do not fit."""
     targets: Targets = {}
     layers = {layer.name: layer for layer in segmenter.layers}
-    for index, dilation in enumerate(head_dilations):
-        if (layer := layers.get(f"{HEAD_PREFIX}dilation{dilation}")) is None:
+    for dilation in head_dilations:
+        layer = layers.get(f"{HEAD_PREFIX}dilation{dilation}")
+        if layer is None or dilation not in _HEAD_DILATIONS:
             return {}
+        index = _HEAD_DILATIONS.index(dilation)
         targets[f"{_HEAD}conv2d_list.{index}.weight"] = layer.kernel
         targets[f"{_HEAD}conv2d_list.{index}.bias"] = layer.bias
     fits = (

@@ -108,7 +108,8 @@ def _look_at_torch(config: TrainConfig, path: Path) -> InitialWeights:
             f"--weights {path} has neither layer5 (DeepLab) nor fc (torchvision); "
             "say by --backbone_style which ResNet it is: deeplab or torchvision"
         )
-    return InitialWeights("torch", style, RESNET_STYLES[style].normalization, state)
+    normalization = torch_weights.normalization_of(state, style)
+    return InitialWeights("torch", style, normalization, state)
 
 
 def load(
