@@ -4,7 +4,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tf_advseg import cli, config
 from tf_advseg.errors import InputError
@@ -50,21 +50,28 @@ class Subject:
     step: int | None = None
 
 
+class Task(NamedTuple):
+    """What is to be evaluated, and how."""
+
+    files: "LabeledFiles"
+    protocol: "Protocol"
+
+
 def main() -> None:
     settings = config.evaluate_config()
-    files = None
+    task = None
     if settings.run_dir and not settings.images:
         from tf_advseg.data.catalog import read_classes
 
         run_dir = Path(settings.run_dir)
         trained = dataclasses.asdict(config.stored_config(run_dir))
-        files = split_files(settings, trained, read_classes(run_dir / config.CLASSES_FILE))
+        task = choose_task(settings, trained, read_classes(run_dir / config.CLASSES_FILE))
     subject = open_export(settings) if settings.saved_model else open_run(settings)
     if settings.images:
         segment_folder(settings, subject)
     else:
-        files = files or split_files(settings, subject.settings, subject.classes)
-        evaluate_split(settings, subject, files)
+        task = task or choose_task(settings, subject.settings, subject.classes)
+        evaluate_split(settings, subject, task)
 
 
 def open_run(settings: config.EvaluateConfig) -> Subject:
@@ -104,17 +111,11 @@ def open_export(settings: config.EvaluateConfig) -> Subject:
     return Subject(model, model.classes, model.config, model.selects, color)
 
 
-def evaluate_split(
-    settings: config.EvaluateConfig, subject: Subject, files: "LabeledFiles"
-) -> None:
+def evaluate_split(settings: config.EvaluateConfig, subject: Subject, task: Task) -> None:
     """Evaluates the images of a split, prints the table and writes the results."""
     from tf_advseg.evaluation import masks, report
 
-    protocol = choose_protocol(settings, subject)
-    if protocol.name == RANDOM_CROP and settings.save_masks:
-        raise InputError(
-            "--save_masks means nothing for random crops; allowed: --eval_protocol full"
-        )
+    files, protocol = task
     begin = time.perf_counter()
     scores = masks.evaluate_files(
         protocol.wrap(subject.predict, subject.padding_color),
@@ -125,14 +126,15 @@ def evaluate_split(
         settings.save_masks and Path(settings.save_masks),
     )
     seconds = time.perf_counter() - begin
-    if protocol.name != FULL or protocol.void_class is not None:
+    if protocol.is_unusual:
         print(f"{protocol.describe()}; compare with numbers of that kind only")
     print(report.table(scores, subject.classes.names, selects=subject.selects))
     if settings.run_dir is None:
         return
     run_dir = Path(settings.run_dir)
     values = report.score_values(scores, subject.classes.names, selects=subject.selects)
-    values |= run_values(run_dir, subject) | {"images_per_second": scores.images / seconds}
+    values |= run_values(run_dir, subject)
+    values |= {"images_per_second": scores.images / seconds, "protocol": protocol.describe()}
     output = run_dir / "evaluation" / results.RESULTS_FILE
     try:
         output.parent.mkdir(exist_ok=True)
@@ -142,17 +144,44 @@ def evaluate_split(
     print(f"results in {output}")
 
 
-def choose_protocol(settings: config.EvaluateConfig, subject: Subject) -> "Protocol":
+def choose_task(
+    settings: config.EvaluateConfig, trained: dict[str, Any], classes: "Classes"
+) -> Task:
+    """Returns which files are evaluated, and what of an image is seen.
+
+    Args:
+      settings: the flags.
+      trained: the values of the configuration that the model was trained with.
+      classes: that it predicts.
+    """
+    protocol = choose_protocol(settings, trained, classes)
+    return Task(split_files(settings, trained, classes), protocol)
+
+
+def choose_protocol(
+    settings: config.EvaluateConfig, trained: dict[str, Any], classes: "Classes"
+) -> "Protocol":
     """Returns what of an image is seen: as the flags say, or else as the run was validated."""
+    name = settings.eval_protocol or trained["eval_protocol"]
+    size = settings.eval_size or trained["eval_size"]
+    if name != FULL and size is None:
+        raise InputError(f"--eval_protocol {name} needs --eval_size")
+    if name == RANDOM_CROP and settings.save_masks:
+        raise InputError(
+            "--save_masks means nothing for random crops; allowed: --eval_protocol full"
+        )
+    if name == RANDOM_CROP and trained["input_scale"] != 1:
+        raise InputError(
+            "--eval_protocol random_crop resizes the crops itself, and the run has "
+            f"--input_scale {trained['input_scale']}; allowed: full or padded"
+        )
+    counts = settings.void_as_background
+    counts = trained["void_as_background"] if counts is None else counts
+    void_class = classes.background if counts else None
+
     from tf_advseg.evaluation.protocols import Protocol
 
-    trained = subject.settings
-    return Protocol(
-        settings.eval_protocol or trained["eval_protocol"],
-        settings.eval_size or trained["eval_size"],
-        trained["seed"],
-        subject.classes.background if trained["void_as_background"] else None,
-    )
+    return Protocol(name, size, trained["seed"], void_class)
 
 
 def split_files(

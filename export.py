@@ -13,7 +13,9 @@ def main() -> None:
         exporter,  # Late: TensorFlow takes seconds, wrong flags should not.
     )
 
-    run = load_run(Path(settings.run_dir), settings.checkpoint)
+    run_dir = Path(settings.run_dir)
+    checkpoint = settings.checkpoint or config.stored_config(run_dir).eval_checkpoint
+    run = load_run(run_dir, checkpoint)
     version = exporter.export(run, Path(settings.output))
     print(f"exported step {run.step} of {settings.run_dir} to {version}; equal to its checkpoint")
 

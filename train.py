@@ -24,7 +24,7 @@ def main() -> None:
     if finished and finished["steps"] >= settings.steps:
         print(f"{run_dir} is finished: {finished['steps']} steps")
         return
-    for warning in config.preset_warnings(settings):
+    for warning in config.preset_warnings():
         print(f"warning: {warning}", file=sys.stderr)
     training_files = open_files(settings)
 
@@ -32,6 +32,8 @@ def main() -> None:
 
     values = run.train(settings, training_files)
     print(f"mean IoU {100 * values['mean_iou']:.2f} %, best {100 * values['best_mean_iou']:.2f} %")
+    if values["protocol"] != "full images":
+        print(f"measured on {values['protocol']}; compare with numbers of that kind only")
     print(f"results in {run_dir / results.RESULTS_FILE}")
 
 
@@ -41,7 +43,7 @@ def open_files(settings: config.TrainConfig) -> "TrainingFiles":
 
     dataset = files.open_dataset(settings.dataset, Path(settings.data_dir))
     if settings.void_as_background:
-        _ = dataset.classes.background  # Refused now, if there is no such class.
+        assert dataset.classes.background >= 0  # Refused now, if there is no such class.
     split = choose_split(settings, dataset)
     uses_unlabeled = settings.recipe().uses_unlabeled
     if uses_unlabeled and not split.unlabeled:

@@ -11,7 +11,7 @@ from torch_files import write_legacy, write_zip
 from benchmarks import reference_case
 from benchmarks.reference_case import CASES, sketch, sketch_distance
 from tests.folders import make_voc_folder
-from tests.runs import TINY, call, shared_run
+from tests.runs import TINY, call, copy_of, shared_run
 from tests.tiny_networks import values
 from tf_advseg import registry
 from tf_advseg.errors import InputError
@@ -265,14 +265,12 @@ def small_config(weights):
     return TrainConfig(backbone="small", weights=str(weights))
 
 
-@pytest.mark.parametrize("place", ["", "checkpoints/step-40", "checkpoints/best/step-40"])
+@pytest.mark.parametrize("place", ["", "checkpoints", "checkpoints/step-40"])
 def test_run_gives_backbone_and_head_for_the_same_classes(place, run):
     path = run.folder / place
-    if place.startswith("checkpoints/best") and not path.with_name("step-40.index").exists():
-        pytest.skip("the best step was another one")
     segmenter = build_segmenter("small", num_classes=3)
     told = load(segmenter, small_config(path), ("class0", "class1", "class2"))
-    assert told == [f"weights of small from {path}"]
+    assert told == [f"weights of small from {path}", "left out: discriminator"]
     from tf_advseg.saved_run import load_run
 
     expected = load_run(run.folder, "last").segmenter
@@ -284,7 +282,9 @@ def test_run_of_other_classes_gives_its_backbone_and_names_the_head(run):
     segmenter = build_segmenter("small", num_classes=5)
     head = [v.numpy() for v in head_variables(segmenter)]
     told = load(segmenter, small_config(run.folder), NAMES)
-    assert told[1] == "left out: head_dilation6, head_dilation12, head_dilation18, head_dilation24"
+    assert told[1] == (
+        "left out: head_dilation6, head_dilation12, head_dilation18, head_dilation24, discriminator"
+    )
     for own, before in zip(head_variables(segmenter), head, strict=True):
         np.testing.assert_array_equal(own, before)
 
@@ -298,6 +298,42 @@ def test_run_of_renamed_classes_gives_no_head(run):
 def test_run_of_another_backbone_is_refused(run):
     with pytest.raises(InputError, match="has the backbone small; allowed: --backbone small"):
         initial_weights.look(config_of(run.folder))
+
+
+def test_best_checkpoint_can_be_named(run):
+    found = initial_weights.look(small_config(run.folder / "checkpoints" / "best"))
+    assert found.run == (run.folder, "best")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"PK\x03\x04 cut off", "is damaged or incomplete"),
+        (b"no weights at all", "is no PyTorch file but starts with"),
+        (b"\x08\0\0\0\0\0\0\0{}", "is no PyTorch file but a safetensors file"),
+        (b"", "is no PyTorch file but empty"),
+    ],
+)
+def test_file_of_no_kind_is_told_what_it_is(content, words, tmp_path):
+    (tmp_path / "weights.pth").write_bytes(content)
+    for changes in ({}, {"backbone_style": "torchvision"}, {"backbone": "small"}):
+        config = dataclasses.replace(config_of(tmp_path / "weights.pth"), **changes)
+        with pytest.raises(InputError, match=f"weights.pth {words}"):
+            initial_weights.look(config)
+
+
+def test_file_that_is_gone_is_told(tmp_path):
+    config = config_of(tmp_path / "gone.pth", backbone_style="deeplab")
+    with pytest.raises(InputError, match=r"gone\.pth is gone"):
+        initial_weights.look(config)
+
+
+def test_run_with_an_undecodable_index_is_refused(run, tmp_path):
+    copied = copy_of(run, tmp_path / "run")
+    (copied / "checkpoints" / "checkpoint").write_bytes(b"\xff\xfe\xff")
+    segmenter = build_segmenter("small", num_classes=3)
+    with pytest.raises(InputError, match="checkpoint"):
+        load(segmenter, small_config(copied))
 
 
 def test_folder_that_is_no_run_is_refused(tmp_path):

@@ -359,4 +359,5 @@ def test_random_crops_are_the_same_for_the_same_seed(textured):
     np.testing.assert_equal(first, again)
     assert any((a[0] != b[0]).any() for a, b in zip(first, other))
     assert {image.shape for image, _ in first} == {(8, 10, 3)}
+    assert {image.dtype for image, _ in first} == {np.dtype(np.uint8)}
     assert {label.shape for _, label in first} == {(8, 10)}

@@ -125,16 +125,17 @@ def test_flag_wins_over_what_a_preset_has_for_a_data_set():
 
 @pytest.mark.parametrize("preset", ["paper", "authors"])
 def test_without_pretrained_weights_batch_norm_trains_and_the_preset_says_so(preset):
-    settings = settings_of(preset, "--weights", "none")
-    assert settings.batch_norm == "train"
-    [warning] = preset_warnings(settings)
+    assert settings_of(preset, "--weights", "none").batch_norm == "train"
+    argv = ["--preset", preset]
+    [warning] = preset_warnings([*argv, "--weights", "none"])
     assert "--batch_norm frozen_affine" in warning and "without them batch norm trains" in warning
-    assert preset_warnings(settings_of(preset)) == []
+    assert preset_warnings(argv) == []
+    assert preset_warnings([*argv, "--weights", "none", "--batch_norm", "train"]) == []
 
 
 def test_preset_that_trains_batch_norm_has_nothing_to_say():
-    assert preset_warnings(settings_of("challenge", "--weights", "none")) == []
-    assert preset_warnings(train_config([])) == []
+    assert preset_warnings(["--preset", "challenge", "--weights", "none"]) == []
+    assert preset_warnings([]) == []
 
 
 @pytest.mark.parametrize("mode", ["frozen", "frozen_affine"])
@@ -159,6 +160,12 @@ def test_batch_norm_of_pretrained_weights_is_frozen_unless_told():
         (["--label_smoothing", "0.6"], "--label_smoothing is '0.6'"),
         (["--discriminator_betas", "0.9,1"], "above 0 and below 1"),
         (["--head_dilations", "6,0"], "whole numbers of at least 1"),
+        (["--head_dilations", "6,6"], "different comma-separated"),
+        (["--eval_size", "9"], "--eval_size means nothing beside --eval_protocol full"),
+        (["--discriminator_momentum", "0.1"], "beside --discriminator_optimizer adam"),
+        (["--head", "upernet", "--head_dilations", "6"], "beside --head upernet"),
+        (["--crop_rule", "area", "--random_scale", "1,1"], "beside --crop_rule area"),
+        (["--crop_rule", "area", "--input_scale", "0.5"], "--input_scale 0.5 means nothing"),
         (["--discriminator_outputs", "3"], "one of 1, 2"),
     ],
 )
@@ -169,6 +176,7 @@ def test_settings_that_do_not_go_together_are_refused(argv, words):
 
 
 def test_coin_flip_is_no_trouble_to_a_method_without_unlabeled_images():
+    assert settings_of("authors", "--method", "adv", "--mixing", "coin_flip").mixing == "coin_flip"
     recipe = settings_of("challenge", "--method", "adv").recipe()
     assert not recipe.uses_unlabeled
     assert not settings_of("authors", "--method", "adv").recipe().unlabeled_fakes

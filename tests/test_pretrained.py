@@ -2,6 +2,7 @@
 
 import random
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -75,11 +76,27 @@ def test_imagenet_makes_the_features_of_keras_own_network(
     assert_same_features(strided_resnet50, network)
 
 
-def test_no_weights_leave_the_network_as_it_is(small):
-    before = values(small)
-    pretrained.load_weights(small, "small", "none")
-    for old, new in zip(before, values(small)):
-        np.testing.assert_array_equal(old, new)
+def test_layers_that_the_backbone_has_not_are_named(small, tmp_path):
+    network = small.get_layer("small")
+    features = network.output["stage5"]
+    pooled = keras.layers.GlobalAveragePooling2D(name="pool")(features)
+    classifier = keras.layers.Dense(4, name="predictions")(pooled)
+    whole = keras.Model(network.input, classifier)
+    for name, save in (("weights.h5", whole.save_weights), ("model.h5", whole.save)):
+        save(tmp_path / name)
+        assert pretrained.is_keras_file(tmp_path / name)
+        left_out = pretrained.load_weights(small, "small", str(tmp_path / name))
+        # One with ".weights.h5" at its end would be of another format, without layers' names.
+        assert left_out == ["predictions"]
+
+
+def test_damaged_list_of_layers_is_an_input_error(small, tmp_path):
+    network = small.get_layer("small")
+    network.save_weights(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file.attrs["layer_names"] = 7
+    with pytest.raises(InputError, match="cannot load --weights"):
+        pretrained.load_weights(small, "small", str(tmp_path / "a.h5"))
 
 
 def test_failing_download_is_an_input_error_that_names_the_way_out(strided_resnet50, monkeypatch):

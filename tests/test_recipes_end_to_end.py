@@ -80,9 +80,12 @@ def test_evaluation_is_the_recipes_own_and_says_so(preset, told, runs, capsys):
     if preset == "authors":
         assert results["mean_iou"] == pytest.approx(read(runs[preset] / "results.json")["mean_iou"])
         assert results["steps"] == 6
-    whole = evaluate(runs[preset], "--eval_protocol", "full")
-    assert told not in capsys.readouterr().out
+    assert results["protocol"] == told.removesuffix("; compare")
+    plain = ("--eval_protocol", "full", "--void_as_background", "false")
+    whole = evaluate(runs[preset], *plain)
+    assert "compare with" not in capsys.readouterr().out
     assert whole["mean_iou"] != results["mean_iou"]
+    assert whole["protocol"] == "full images"
 
 
 def test_challenge_is_evaluated_at_its_best_checkpoint(runs):
@@ -95,6 +98,13 @@ def test_challenge_is_evaluated_at_its_best_checkpoint(runs):
     assert evaluate(runs["challenge"], "--checkpoint", "last")["steps"] == 6
 
 
+def test_protocol_without_a_size_is_refused(runs, capsys):
+    assert call("evaluate", "--run_dir", runs["paper"], "--eval_protocol", "padded") == 2
+    assert "--eval_protocol padded needs --eval_size" in capsys.readouterr().err
+    results = evaluate(runs["paper"], "--eval_protocol", "padded", "--eval_size", "70,80")
+    assert results["protocol"] == "images padded to 70x80"
+
+
 def test_masks_of_random_crops_are_refused(runs, tmp_path, capsys):
     code = call("evaluate", "--run_dir", runs["challenge"], "--save_masks", tmp_path / "masks")
     assert code == 2
@@ -103,8 +113,7 @@ def test_masks_of_random_crops_are_refused(runs, tmp_path, capsys):
 
 def test_challenge_is_exported_and_evaluated_from_its_export(runs, tmp_path):
     assert call("export", "--run_dir", runs["challenge"], "--output", tmp_path / "export") == 0
-    flags = ("--checkpoint", "last", "--eval_protocol", "full")
-    own = evaluate(runs["challenge"], *flags)
+    own = evaluate(runs["challenge"], "--eval_protocol", "full")
     exported = evaluate(
         runs["challenge"], "--saved_model", tmp_path / "export", "--eval_protocol", "full"
     )

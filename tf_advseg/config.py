@@ -10,8 +10,9 @@ from typing import Any
 
 from tf_advseg import flags, registry
 from tf_advseg.errors import InputError
-from tf_advseg.options import FULL, EvaluateConfig, ExportConfig, TrainConfig
-from tf_advseg.presets import PRESETS, preset_values
+from tf_advseg.options import FULL, RANDOM_CROP, EvaluateConfig, ExportConfig, TrainConfig
+from tf_advseg.presets import FOR_DATASET, PRESETS, preset_values
+from tf_advseg.recipe import COIN_FLIP
 
 #: Files of a run folder: every resolved value, the classes, the labeled and unlabeled ids.
 CONFIG_FILE, CLASSES_FILE, SPLIT_FILE = "config.json", "classes.json", "split.json"
@@ -43,11 +44,9 @@ def evaluate_config(argv: list[str] | None = None) -> EvaluateConfig:
         _require_folder("saved_model", config.saved_model)
         _refuse_beside("saved_model", given, ("checkpoint", "scales", "flip", "sliding_window"))
     if config.eval_protocol not in (None, FULL):
-        if config.run_dir is None and config.eval_size is None:
-            raise InputError(f"--eval_protocol {config.eval_protocol} needs --eval_size")
         _refuse_beside(f"eval_protocol {config.eval_protocol}", given, ("sliding_window", "images"))
     if config.images:
-        _refuse_beside("images", given, ("split", "data_dir", "eval_size"))
+        _refuse_beside("images", given, ("split", "data_dir", "eval_size", "void_as_background"))
         _require_folder("images", config.images)
         if config.save_masks is None:
             raise InputError("--images needs --save_masks, the folder to write to")
@@ -125,6 +124,11 @@ def _describe_presets() -> str:
         shown = " ".join(f"--{key} {flags.to_text(value)}" for key, value in values.items())
         text = f"{preset}: {shown or 'the defaults'}"
         lines += textwrap.wrap(text, 78, initial_indent="  ", subsequent_indent="    ")
+    for (preset, dataset), values in FOR_DATASET.items():
+        told = {key: value for key, value in values.items() if value is not None}
+        shown = " ".join(f"--{key} {flags.to_text(value)}" for key, value in told.items())
+        text = f"{preset} with --dataset {dataset}: {shown}"
+        lines += textwrap.wrap(text, 78, initial_indent="  ", subsequent_indent="    ")
     return "\n".join(lines)
 
 
@@ -142,9 +146,7 @@ def resolve(given: dict[str, Any], stored: dict[str, Any] | None = None) -> Trai
         raise InputError("--labeled_list and --labeled_fraction: give one of them")
     if stored is not None:
         return _derive(TrainConfig(**{**stored, **given}))
-    preset = given.get("preset")
-    if preset is None:
-        preset = "demo" if given.get("dataset", "shapes") == "shapes" else "default"
+    preset = _preset_of(given)
     values = {**preset_values(preset, given.get("dataset")), **given, "preset": preset}
     if values.get("weights", TrainConfig.weights) == "none":
         # Random weights under identity norm overflow, so that there is nothing to freeze.
@@ -160,6 +162,7 @@ def resolve(given: dict[str, Any], stored: dict[str, Any] | None = None) -> Trai
     config = TrainConfig(**values)
     # Only here: a run that is resumed has its weights in its checkpoint.
     _check_weights(config)
+    _refuse_idle(given, config)
     return _derive(config)
 
 
@@ -171,20 +174,56 @@ def _check_weights(config: TrainConfig) -> None:
             f"--weights imagenet: there are none for {config.backbone}; allowed: {known}"
         )
     path = Path(config.weights)
-    exists = path.exists() or path.with_name(f"{path.name}.index").is_file()
+    try:
+        exists = path.exists() or path.with_name(f"{path.name}.index").is_file()
+    except OSError:  # A name too long, or a folder that may not be entered.
+        exists = False
     if config.weights not in ("none", "imagenet") and not exists:
         raise InputError(f"--weights is {config.weights!r}; allowed: none, imagenet, or a file")
 
 
-def preset_warnings(config: TrainConfig) -> list[str]:
+def preset_warnings(argv: list[str] | None = None) -> list[str]:
     """Returns what a new run does otherwise than its preset without having been told to."""
-    frozen = preset_values(config.preset, config.dataset).get("batch_norm", "train")
-    if config.weights == "none" and frozen != "train":
-        return [
-            f"--preset {config.preset} has --batch_norm {frozen}, which needs pretrained weights; "
-            "without them batch norm trains"
-        ]
-    return []
+    given = flags.parse(TrainConfig, argv, "")
+    if given.get("resume") or "batch_norm" in given:
+        return []
+    preset = _preset_of(given)
+    values = {**preset_values(preset, given.get("dataset")), **given}
+    frozen = values.get("batch_norm", "train")
+    if values.get("weights", TrainConfig.weights) != "none" or frozen == "train":
+        return []
+    return [
+        f"--preset {preset} has --batch_norm {frozen}, which needs pretrained weights; "
+        "without them batch norm trains"
+    ]
+
+
+def _preset_of(given: dict[str, Any]) -> str:
+    """Returns the preset that the flags name or mean."""
+    return given.get("preset") or (
+        "demo" if given.get("dataset", "shapes") == "shapes" else "default"
+    )
+
+
+#: Flag -> what it means nothing beside.
+_IDLE = {
+    "eval_size": lambda c: c.eval_protocol == FULL and f"--eval_protocol {FULL}",
+    "discriminator_momentum": lambda c: (
+        c.discriminator_optimizer != "sgd" and "--discriminator_optimizer adam"
+    ),
+    "discriminator_betas": lambda c: (
+        c.discriminator_optimizer != "adam" and "--discriminator_optimizer sgd"
+    ),
+    "head_dilations": lambda c: c.head != "deeplabv2" and f"--head {c.head}",
+    "random_scale": lambda c: c.crop_rule != "scale" and f"--crop_rule {c.crop_rule}",
+}
+
+
+def _refuse_idle(given: dict[str, Any], config: TrainConfig) -> None:
+    """Raises InputError for a flag that is given and would change nothing."""
+    for name, beside in _IDLE.items():
+        if name in given and (other := beside(config)):
+            raise InputError(f"--{name} means nothing beside {other}; allowed: one of them")
 
 
 def _derive(config: TrainConfig) -> TrainConfig:
@@ -193,7 +232,7 @@ def _derive(config: TrainConfig) -> TrainConfig:
         raise InputError(f"--random_scale is {config.random_scale}; allowed: smaller, larger")
     if config.data_dir is None and config.dataset != "shapes":
         raise InputError(f"--dataset {config.dataset} needs --data_dir")
-    if config.mixing == "coin_flip" and config.unlabeled_fakes:
+    if config.mixing == COIN_FLIP and config.recipe().unlabeled_fakes:
         raise InputError(
             "--unlabeled_fakes true means nothing beside --mixing coin_flip, where the "
             "discriminator learns in the labeled steps; allowed: one of them"
@@ -203,6 +242,12 @@ def _derive(config: TrainConfig) -> TrainConfig:
         raise InputError(
             f"--backbone_style {config.backbone_style}: {config.backbone} has none; "
             f"allowed: keras, or one of {known}"
+        )
+    resized = config.crop_rule == "area" or config.eval_protocol == RANDOM_CROP
+    if config.input_scale != 1 and resized:
+        raise InputError(
+            f"--input_scale {config.input_scale:g} means nothing to crops that are resized; "
+            "allowed: 1, or --crop_rule scale and --eval_protocol full or padded"
         )
     if config.eval_protocol != FULL and config.eval_size is None:
         raise InputError(f"--eval_protocol {config.eval_protocol} needs --eval_size")

@@ -125,15 +125,15 @@ def numbers(count: int | None = None, below: float = math.inf) -> Kind:
 
 
 def integers() -> Kind:
-    """Whole numbers from 1 on, comma-separated."""
+    """Whole numbers from 1 on, comma-separated, each once."""
 
     def parse(text: str) -> tuple[int, ...]:
         values = tuple(int(part) for part in text.split(","))
-        if min(values) < 1:
+        if min(values) < 1 or len(set(values)) < len(values):
             raise ValueError
         return values
 
-    return Kind(parse, "comma-separated whole numbers of at least 1", "N,N")
+    return Kind(parse, "different comma-separated whole numbers of at least 1", "N,N")
 
 
 def text() -> Kind:

@@ -280,6 +280,9 @@ class EvaluateConfig:
     sliding_window: tuple[int, int] | None = flag(
         None, size(), "predict in windows of this size, in pixels of the scaled image"
     )
+    void_as_background: bool | None = flag(
+        None, boolean(), "count void pixels as the class background [as the run says]"
+    )
     images: str | None = flag(None, text(), "segment the images in this folder (no labels)")
     save_masks: str | None = flag(None, text(), "write predictions as indexed PNG here")
 
@@ -289,5 +292,7 @@ class ExportConfig:
     """The flags of export.py."""
 
     run_dir: str | None = flag(None, text(), "folder of the run")
-    checkpoint: str = flag("last", text(), "last, best, or a checkpoint's path")
+    checkpoint: str | None = flag(
+        None, text(), "last, best, or a checkpoint's path [as the run says; else last]"
+    )
     output: str | None = flag(None, text(), "folder that the numbered version is written into")

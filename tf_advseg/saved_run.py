@@ -105,7 +105,10 @@ def find_checkpoint(run_dir: Path, name: str) -> str:
     folder = run_dir / CHECKPOINTS
     folders = {"last": folder, "best": folder / BEST}
     if name in folders:
-        found = tf.train.latest_checkpoint(str(folders[name]))
+        try:
+            found = tf.train.latest_checkpoint(str(folders[name]))
+        except ValueError as error:  # Its index is no text.
+            raise InputError(f"cannot read {folders[name]}/checkpoint: {error}") from None
         if found is None:
             raise InputError(f"no checkpoint in {folders[name]}; train first")
         return found

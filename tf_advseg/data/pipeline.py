@@ -119,14 +119,15 @@ def random_crop_dataset(
     """Returns one random crop of each image, in order; the same ones for the same seed.
 
     Returns:
-      a data set of (image, label): float32 [h, w, 3] in 0-255, int32 [h, w].
+      a data set of (image, label): uint8 [h, w, 3], int32 [h, w].
     """
     paths = tf.data.Dataset.from_tensor_slices((_constant(images), _constant(labels)))
     view_seed = tf.constant([seed, _EVALUATION], tf.int64)
 
     def load(index: tf.Tensor, paths: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         image_seed = tf.random.experimental.stateless_fold_in(view_seed, index)
-        return _labeled_view(*paths, image_seed, views)
+        image, label = _labeled_view(*paths, image_seed, views)
+        return tf.cast(tf.round(image), tf.uint8), label
 
     return paths.enumerate().map(load, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
 
@@ -213,10 +214,12 @@ def _unlabeled_view(
 
 def _geometry(image: tf.Tensor, seed: tf.Tensor, views: Views) -> augment.Geometry:
     size = tf.shape(image)[:2]
-    if views.crop_rule == "area":
-        return augment.random_area(seed, size, views.crop_size, views.flip)
-    smallest, largest = (s * views.input_scale for s in views.random_scale)
-    return augment.random_scale(seed, size, views.crop_size, (smallest, largest), views.flip)
+    scales = tuple(scale * views.input_scale for scale in views.random_scale)
+    rules = {
+        "scale": lambda: augment.random_scale(seed, size, views.crop_size, scales, views.flip),
+        "area": lambda: augment.random_area(seed, size, views.crop_size, views.flip),
+    }
+    return rules[views.crop_rule]()
 
 
 def _mapped(paths: Sequence[Path], read: Callable[[tf.Tensor], tf.Tensor]) -> tf.data.Dataset:

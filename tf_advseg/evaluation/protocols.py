@@ -37,6 +37,11 @@ class Protocol:
     seed: int = 0
     void_class: int | None = None
 
+    @property
+    def is_unusual(self) -> bool:
+        """Whether numbers cannot be compared with those of full images without void."""
+        return self.name != FULL or self.void_class is not None
+
     def describe(self) -> str:
         """Returns how a split is seen in a few words, for those who read the numbers."""
         words = {

@@ -16,6 +16,7 @@ RESULT_KEYS = (
     "best_mean_iou",
     "pixel_accuracy",
     "per_class_iou",
+    "protocol",
     "steps",
     "images_per_second",
     "training_seconds",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import keras
 
 from tf_advseg.errors import InputError
-from tf_advseg.models.conventions import RESNET_STYLES
+from tf_advseg.models.conventions import BATCH_NORM_MODES, RESNET_STYLES
 from tf_advseg.models.dilation import dilate
 from tf_advseg.models.layers import DilatedAveragePooling2D, FrozenAffineBatchNormalization
 from tf_advseg.models.resnet import resnet
@@ -139,6 +139,9 @@ def _features(
 
     `adapt` is what else the backbone changes in its layers, as in `dilate`.
     """
+    if options.batch_norm not in BATCH_NORM_MODES:
+        known = ", ".join(BATCH_NORM_MODES)
+        raise ValueError(f"batch_norm is {options.batch_norm!r}; allowed: {known}")
 
     def adapt_all(layer: keras.layers.Layer) -> keras.layers.Layer:
         layer = adapt(layer)

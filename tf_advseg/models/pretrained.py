@@ -1,40 +1,68 @@
 """Pretrained weights of backbones."""
 
+from pathlib import Path
+
+import h5py
 import keras
 import numpy as np
 
 from tf_advseg import registry
 from tf_advseg.errors import InputError, first_line
 
+_HDF5_START = b"\x89HDF\r\n\x1a\n"
 
-def load_weights(segmenter: keras.Model, backbone: str, weights: str) -> None:
+
+def is_keras_file(path: Path) -> bool:
+    """Tells by a file's beginning, or the suffix .keras, whether Keras may have written it."""
+    with path.open("rb") as file:
+        return file.read(len(_HDF5_START)) == _HDF5_START or path.suffix == ".keras"
+
+
+def load_weights(segmenter: keras.Model, backbone: str, weights: str) -> list[str]:
     """Loads pretrained weights into a segmenter's backbone; its head keeps random ones.
 
     Args:
       segmenter: from `build_segmenter`.
       backbone: its backbone's name.
-      weights: "none"; "imagenet", Keras' own, downloaded once into Keras' cache; or the path of a
-        Keras .h5 weights file of the backbone, such as the one that "imagenet" downloads.
+      weights: "imagenet", Keras' own, downloaded once into Keras' cache; or the path of a Keras
+        .h5 weights file of the backbone, such as the one that "imagenet" downloads.
+
+    Returns:
+      the names of the file's layers that the backbone has not, and that are left out.
 
     Raises:
       InputError: there are no such weights, they cannot be fetched, or they do not fit.
     """
-    if weights == "none":
-        return
     network = segmenter.get_layer(backbone)
     if weights == "imagenet":
         copy_layers(_imagenet_network(backbone), network)
-        return
+        return []
     random = network.get_weights()
     network.set_weights([np.full_like(value, np.nan) for value in random])
     try:
         # By name, since a file of the whole classifier holds layers that a backbone has not.
         network.load_weights(weights, by_name=True)
         _check_all_loaded(network)
-    except (OSError, ValueError, KeyError, NotImplementedError) as error:
-        # The last is Keras' answer to a file that is no HDF5.
+        return _other_layers(weights, network)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
+        # Whatever Keras' reader makes of a damaged file; the last, of one that is no HDF5.
         network.set_weights(random)
         raise InputError(f"cannot load --weights {weights}: {first_line(error)}") from None
+
+
+def _other_layers(path: str, network: keras.Model) -> list[str]:
+    """Returns the layers with weights of an .h5 file that the network has not."""
+    if not h5py.is_hdf5(path):
+        return []
+    with h5py.File(path) as file:
+        group = file.get("model_weights", file)
+        names = [_text(name) for name in group.attrs.get("layer_names", ())]
+        own = {layer.name for layer in network.layers}
+        return [n for n in names if n not in own and len(group[n].attrs["weight_names"])]
+
+
+def _text(name: str | bytes) -> str:
+    return name.decode() if isinstance(name, bytes) else name
 
 
 def _check_all_loaded(network: keras.Model) -> None:

@@ -16,9 +16,9 @@ from tf_advseg.errors import InputError
 from tf_advseg.models import pretrained, torch_weights
 from tf_advseg.models.conventions import RESNET_STYLES
 from tf_advseg.models.heads import HEAD_PREFIX
-from tf_advseg.models.torch_file import is_torch_file, read_torch_file
+from tf_advseg.models.torch_file import read_torch_file
 from tf_advseg.options import TrainConfig
-from tf_advseg.saved_run import CHECKPOINTS, load_run
+from tf_advseg.saved_run import BEST, CHECKPOINTS, load_run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,20 +65,23 @@ def _find(config: TrainConfig) -> InitialWeights:
     path = Path(config.weights)
     if (run := _run_of(path)) is not None:
         return _look_at_run(config, *run)
-    if path.is_file() and is_torch_file(path):
-        return _look_at_torch(config, path)
     if path.is_dir():
         raise InputError(f"--weights {path} is a folder without {CONFIG_FILE}; allowed: a run's")
-    return InitialWeights("keras", "keras", keras_normalization)
+    if not path.is_file():
+        raise InputError(f"--weights {path} is gone; allowed: an existing file or run")
+    if pretrained.is_keras_file(path):
+        return InitialWeights("keras", "keras", keras_normalization)
+    return _look_at_torch(config, path)
 
 
 def _run_of(path: Path) -> tuple[Path, str] | None:
     """Returns the run's folder and checkpoint that a path stands for, if it does."""
     if (path / CONFIG_FILE).is_file():
         return path, "last"
-    for folder in path.parents[:3]:
+    for folder in (path, *path.parents[:2]):
         if folder.name == CHECKPOINTS and (folder.parent / CONFIG_FILE).is_file():
-            return folder.parent, str(path)
+            names = {folder: "last", folder / BEST: "best"}
+            return folder.parent, names.get(path, str(path))
     return None
 
 
@@ -95,13 +98,13 @@ def _look_at_run(config: TrainConfig, run_dir: Path, checkpoint: str) -> Initial
 
 
 def _look_at_torch(config: TrainConfig, path: Path) -> InitialWeights:
+    state = read_torch_file(path)
     if config.backbone not in registry.STYLED:
         known = ", ".join(registry.STYLED)
         raise InputError(
             f"--weights {path} is PyTorch's, which there is no reading into {config.backbone}; "
             f"allowed: --backbone {known}"
         )
-    state = read_torch_file(path)
     style = torch_weights.style_of(state) or config.backbone_style
     if style in (None, "keras"):
         raise InputError(
@@ -136,8 +139,7 @@ def load(
     elif weights.kind == "run":
         left_out = _load_run(segmenter, config, weights.run, names)
     else:
-        pretrained.load_weights(segmenter, config.backbone, config.weights)
-        left_out = []
+        left_out = pretrained.load_weights(segmenter, config.backbone, config.weights)
     lines = [f"weights of {config.backbone} from {config.weights}"]
     return [*lines, f"left out: {_summary(left_out)}"] if left_out else lines
 
@@ -156,15 +158,19 @@ def _load_run(
     saved = load_run(*run)
     source = saved.segmenter
     pretrained.copy_layers(source.get_layer(config.backbone), segmenter.get_layer(config.backbone))
-    head = [
-        layer for layer in source.layers if layer.name.startswith(HEAD_PREFIX) and layer.weights
-    ]
-    same = saved.config.head == config.head and saved.config.head_dilations == config.head_dilations
-    if not (same and saved.classes.names == names):
-        return [layer.name for layer in head]
-    for layer in head:
-        segmenter.get_layer(layer.name).set_weights(layer.get_weights())
-    return []
+    left_out = [] if saved.discriminator is None else [saved.discriminator.name]
+    head, own_head = _head_layers(source), _head_layers(segmenter)
+    if saved.classes.names != names or set(head) != set(own_head):
+        return [*head, *left_out]
+    for name, layer in head.items():
+        own_head[name].set_weights(layer.get_weights())
+    return left_out
+
+
+def _head_layers(segmenter: keras.Model) -> dict[str, keras.layers.Layer]:
+    """Returns the layers of the head that have weights, by name."""
+    layers = [layer for layer in segmenter.layers if layer.name.startswith(HEAD_PREFIX)]
+    return {layer.name: layer for layer in layers if layer.weights}
 
 
 def _summary(names: list[str]) -> str:

@@ -42,6 +42,7 @@ def discriminator_optimizer(
     betas: tuple[float, float] = (0.9, 0.99),
     momentum: float = 0.5,
     power: float = 0.9,
+    step: tf.Variable | None = None,
     precision: str = "float32",
 ) -> keras.optimizers.Optimizer:
     """Returns the discriminator's optimizer under the poly schedule.
@@ -54,14 +55,34 @@ def discriminator_optimizer(
       betas: of Adam.
       momentum: of SGD.
       power: of the schedule.
+      step: what the schedule goes by; None means the updates that the optimizer has made. They are
+        fewer than the run's steps where the discriminator does not learn in each.
       precision: a Keras dtype policy, for loss scaling.
     """
     schedule = polynomial_decay(learning_rate, steps, power)
-    if name == "sgd":
-        optimizer = keras.optimizers.SGD(schedule, momentum=momentum, nesterov=True)
-    else:
-        optimizer = TorchAdam(schedule, *betas)
-    return with_loss_scaling(optimizer, precision)
+    if step is not None:
+        schedule = _ByStep(schedule, step)
+    optimizers = {
+        "adam": lambda: TorchAdam(schedule, *betas),
+        "sgd": lambda: keras.optimizers.SGD(schedule, momentum=momentum, nesterov=True),
+    }
+    return with_loss_scaling(optimizers[name](), precision)
+
+
+class _ByStep(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule that goes by a variable instead of the optimizer's own count."""
+
+    def __init__(
+        self, schedule: keras.optimizers.schedules.LearningRateSchedule, step: tf.Variable
+    ):
+        self._schedule, self._step = schedule, step
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        del step
+        return self._schedule(self._step)
+
+    def get_config(self) -> dict[str, Any]:
+        raise NotImplementedError("it goes by a variable, which no configuration holds")
 
 
 @keras.saving.register_keras_serializable("tf_advseg")

@@ -22,6 +22,7 @@ from tf_advseg.evaluation.inference import Prediction, Predictor
 from tf_advseg.evaluation.protocols import Protocol
 from tf_advseg.models.segmenter import normalization_of, padding_color
 from tf_advseg.progress import Progress
+from tf_advseg.recipe import COIN_FLIP
 from tf_advseg.saved_run import CHECKPOINTS, build_networks
 from tf_advseg.training import callbacks, devices, initial_weights, optimizers
 from tf_advseg.training.checkpoints import Checkpoints
@@ -118,6 +119,7 @@ def build_trainer(config: TrainConfig, num_classes: int) -> AdversarialTrainer:
             name=config.discriminator_optimizer,
             betas=config.discriminator_betas,
             momentum=config.discriminator_momentum,
+            step=trainer.step,
             **schedule,
         ),
     )
@@ -167,8 +169,9 @@ class _Session:
             padding_color(trainer.segmenter),
         )
         folder = Path(config.run_dir) / TENSORBOARD
-        images_per_step = config.batch_size * (2 if trainer.recipe.uses_unlabeled else 1)
-        self._images_per_step = images_per_step
+        recipe = trainer.recipe
+        both_kinds = recipe.uses_unlabeled and recipe.mixing != COIN_FLIP
+        self._images_per_step = images_per_step = config.batch_size * (2 if both_kinds else 1)
         self._stopwatch = Stopwatch()
         window = min(_LOG_EVERY, config.steps)
         self._train_summaries = TrainSummaries(folder, window, images_per_step, self._stopwatch)
@@ -221,6 +224,7 @@ class _Session:
         best = float(self._checkpoints.best_mean_iou)  # Below 0 until a validation gives a number.
         return {
             **report.score_values(scores, self._files.classes.names, selects=self._selects),
+            "protocol": self._protocol.describe(),
             "best_mean_iou": best if best >= 0 else math.nan,
             "steps": int(self._trainer.step),
             "images_per_second": self._timing.steps_per_second * self._images_per_step,

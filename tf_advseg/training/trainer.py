@@ -23,8 +23,7 @@ class AdversarialTrainer(keras.Model):
     not computed.
 
     Where the recipe mixes by a coin, a step uses labeled images or unlabeled ones, by (seed, step).
-    The discriminator learns in the labeled steps. (The challenge entry's coin says which half of a
-    batch is taken for labeled, so that over time it learns from every label; this one does not.)
+    The discriminator learns in the labeled steps.
 
     Args:
       segmenter: images [B, H, W, 3] -> logits [B, H, W, C].
@@ -142,10 +141,8 @@ class AdversarialTrainer(keras.Model):
             return self._measured(self._step(Batch(batch.labeled_images, batch.labels)))
 
         def unlabeled() -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
-            values = self._step(Batch(None, None, batch.unlabeled_images, batch.valid))
-            # A step that passes it by counts in the discriminator's learning rate all the same.
-            self.discriminator_optimizer.iterations.assign_add(1)
-            return self._measured(values)
+            unlabeled = Batch(None, None, batch.unlabeled_images, batch.valid)
+            return self._measured(self._step(unlabeled))
 
         return tf.cond(coin < 0.5, labeled, unlabeled)
 
