@@ -318,7 +318,7 @@ def test_file_of_no_kind_is_told_what_it_is(content, words, tmp_path):
     (tmp_path / "weights.pth").write_bytes(content)
     for changes in ({}, {"backbone_style": "torchvision"}, {"backbone": "small"}):
         config = dataclasses.replace(config_of(tmp_path / "weights.pth"), **changes)
-        with pytest.raises(InputError, match=f"weights.pth {words}"):
+        with pytest.raises(InputError, match=f"--weights: .*weights.pth {words}"):
             initial_weights.look(config)
 
 

@@ -186,7 +186,7 @@ def started(monkeypatch):
 
     def train(config, files):
         calls.append((config, files))
-        return {"mean_iou": 0.5, "best_mean_iou": 0.5}
+        return {"mean_iou": 0.5, "best_mean_iou": 0.5, "protocol": "full images"}
 
     monkeypatch.setattr("tf_advseg.training.run.train", train)
     return calls

@@ -98,7 +98,12 @@ def _look_at_run(config: TrainConfig, run_dir: Path, checkpoint: str) -> Initial
 
 
 def _look_at_torch(config: TrainConfig, path: Path) -> InitialWeights:
-    state = read_torch_file(path)
+    try:
+        state = read_torch_file(path)
+    except InputError as error:
+        raise InputError(
+            f"cannot load --weights: {error}; or a Keras .h5 file, or a run's folder"
+        ) from None
     if config.backbone not in registry.STYLED:
         known = ", ".join(registry.STYLED)
         raise InputError(
