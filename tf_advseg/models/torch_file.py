@@ -34,19 +34,6 @@ _OTHER_FILES = {b"\x89HDF\r\n\x1a\n": "an HDF5 file", b"\x1f\x8b": "a gzip file"
 _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights")
 
 
-def is_torch_file(path: str | PathLike) -> bool:
-    """Tells by a file's content, not its name, if `torch.save` wrote it; False if unreadable."""
-    try:
-        with open(path, "rb") as handle:
-            if handle.read(len(_ZIP_START)) == _ZIP_START:
-                with zipfile.ZipFile(handle) as archive:
-                    return bool(_zip_folders(archive.namelist()))
-            handle.seek(0)
-            return Machine(Stream(handle, 64)).run() == _LEGACY_MAGIC
-    except Exception:  # as in `read_torch_file`
-        return False
-
-
 def read_torch_file(path: str | PathLike) -> dict[str, np.ndarray]:
     """Reads the tensors of a PyTorch state dict, whichever version since 0.2 wrote it.
 
