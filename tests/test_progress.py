@@ -56,7 +56,7 @@ def test_no_division_by_zero_before_anything_is_done(clock, capsys):
     [(0, "0:00"), (59.4, "0:59"), (59.6, "1:00"), (3599, "59:59"), (3600, "1:00:00")],
 )
 def test_time_is_shown_as_a_clock(seconds, text):
-    assert progress._clock(seconds) == text
+    assert progress.clock(seconds) == text
 
 
 def test_quick_work_is_silent_and_long_work_is_not(clock, capsys):

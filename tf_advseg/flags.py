@@ -187,6 +187,23 @@ def parse(
     Raises:
       InputError: an unknown flag, or a value that is not allowed.
     """
+    parser = _parser(cls, description, epilog)
+    return _checked(cls, parser.parse_args(sys.argv[1:] if argv is None else argv))
+
+
+def parse_known(
+    cls: type[Config], argv: list[str], description: str, epilog: str = ""
+) -> tuple[dict[str, Any], list[str]]:
+    """As `parse`, but returns the arguments that are no flags of `cls` too, in their order.
+
+    Raises:
+      InputError: a value that is not allowed.
+    """
+    given, rest = _parser(cls, description, epilog).parse_known_args(argv)
+    return _checked(cls, given), rest
+
+
+def _parser(cls: type, description: str, epilog: str) -> argparse.ArgumentParser:
     parser = _Parser(
         description=description,
         epilog=epilog,
@@ -208,8 +225,11 @@ def parse(
             else {"action": "store_const", "const": "true"}
         )
         groups[group].add_argument(f"--{field.name}", help=help_text.replace("%", "%%"), **options)
-    given = vars(parser.parse_args(sys.argv[1:] if argv is None else argv))
-    return {name: from_text(cls, name, value) for name, value in given.items()}
+    return parser
+
+
+def _checked(cls: type, given: argparse.Namespace) -> dict[str, Any]:
+    return {name: from_text(cls, name, value) for name, value in vars(given).items()}
 
 
 def from_text(cls: type, name: str, value: str) -> Any:

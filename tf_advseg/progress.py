@@ -69,7 +69,7 @@ class Progress:
     def _line(self, values: Mapping[str, float]) -> str:
         gone = time.monotonic() - self._began
         left = gone / max(1, self._done - self._first) * (self._total - self._done)
-        parts = [f"{self._title} {self._done}/{self._total}", f"{_clock(left)} left"]
+        parts = [f"{self._title} {self._done}/{self._total}", f"{clock(left)} left"]
         return "  ".join(parts + [f"{name} {value:.4g}" for name, value in values.items()])
 
 
@@ -84,7 +84,8 @@ def track(items: Iterable[Item], title: str, total: int, delay: float = 2.0) -> 
         progress.close()
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Returns a time as h:mm:ss, or m:ss where it is under an hour."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,285 @@
+"""The results table: which runs it has, and what it says of them."""
+
+import json
+
+import pytest
+
+from tf_advseg.errors import InputError
+from tf_advseg.evaluation import results
+from tf_advseg.reproduce import gather, grid, settings, write
+from tf_advseg.reproduce.published import PUBLISHED, published
+
+TINY = ("--steps", "10", "--crop_size", "33", "--batch_size", "2")
+
+
+@pytest.fixture
+def data_dir(voc_folder):
+    return voc_folder(train=8)
+
+
+@pytest.fixture
+def planned(data_dir, tmp_path):
+    """planned("--seeds", "0,1", ...) plans a grid over eight training images."""
+
+    def plan(*arguments):
+        everything = ("--dataset", "folder", "--data_dir", str(data_dir), *TINY, *arguments)
+        own, rest = settings.parse([*everything, "--output_dir", str(tmp_path / "out")])
+        return grid.make_grid(own, rest)
+
+    return plan
+
+
+def finish(run, mean_iou, *, steps=10, **others):
+    """Leaves what a finished run leaves."""
+    values = {"steps": steps, "mean_iou": mean_iou, "best_mean_iou": 0.9, "training_seconds": 5.0}
+    run.folder.mkdir(parents=True)
+    results.write(
+        run.folder / results.RESULTS_FILE,
+        {**values, "protocol": "full images", **others},
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "fraction"),
+    [("1/8", 0.125), ("0.3", 0.3), ("1", 1.0), ("full", 1.0), ("1/3", 1 / 3), ("1e-1", 0.1)],
+)
+def test_fractions_are_read_as_people_write_them(text, fraction):
+    assert settings.parse_fraction(text) == fraction
+
+
+@pytest.mark.parametrize("text", ["0", "1.01", "-1/8", "1/0", "half", "", "nan", "inf"])
+def test_wrong_fraction_is_refused(text):
+    with pytest.raises(InputError, match="--fractions"):
+        settings.parse(["--fractions", text])
+
+
+@pytest.mark.parametrize(
+    ("fraction", "shown"),
+    [
+        (0.125, "1/8"),
+        (0.5, "1/2"),
+        (1.0, "full"),
+        (0.3, "3/10"),
+        (1 / 3, "1/3"),
+        (0.1234, "0.1234"),
+    ],
+)
+def test_fractions_are_shown_as_people_write_them(fraction, shown):
+    assert grid.show_fraction(fraction) == shown
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "instead"),
+    [
+        ("--method", "adv", "--methods"),
+        ("--labeled_fraction", "0.5", "--fractions"),
+        ("--labeled_list", "ids.txt", "--fractions"),
+        ("--seed", "3", "--seeds"),
+        ("--run_dir", "runs/x", "--output_dir"),
+    ],
+)
+def test_flag_that_differs_between_runs_is_refused(flag, value, instead):
+    for arguments in ([flag, value], [f"{flag}={value}"]):
+        with pytest.raises(InputError, match=f"{flag} .*allowed: {instead}"):
+            settings.parse(arguments)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [("--methods", "adv,adv"), ("--methods", "gan"), ("--seeds", "-1"), ("--seeds", "0,0")],
+)
+def test_wrong_list_is_refused(flag, value):
+    with pytest.raises(InputError, match=f"{flag} is '{value}'"):
+        settings.parse([flag, value])
+
+
+def test_grid_has_each_method_fraction_and_seed_once(planned):
+    made = planned("--fractions", "1/4,full", "--seeds", "0,1")
+    assert [run.title for run in made.runs] == [
+        *("baseline 1/4 seed 0", "baseline 1/4 seed 1"),
+        *("adv 1/4 seed 0", "adv 1/4 seed 1"),
+        *("semi 1/4 seed 0", "semi 1/4 seed 1"),
+        # `semi` on full data means nothing.
+        *("baseline full seed 0", "baseline full seed 1"),
+        *("adv full seed 0", "adv full seed 1"),
+    ]
+    assert len({run.folder for run in made.runs}) == len(made.runs)
+    assert made.labeled_images == {0.25: 2, 1.0: 8}
+
+
+def test_semi_has_a_run_on_full_data_where_images_without_label_are_left(planned, data_dir):
+    (data_dir / "SegmentationClass" / "train_3.png").unlink()
+    made = planned("--fractions", "full", "--methods", "semi")
+    assert [(run.title, run.labeled_images) for run in made.runs] == [("semi full seed 0", 7)]
+
+
+def test_grid_without_any_run_is_refused(planned):
+    with pytest.raises(InputError, match="no image would be unlabeled"):
+        planned("--fractions", "full", "--methods", "semi")
+
+
+def test_flags_of_training_reach_every_run(planned):
+    made = planned("--preset", "paper", "--t_semi", "0.3", "--fractions", "1/2", "--seeds", "7")
+    for run in made.runs:
+        assert run.settings.t_semi == 0.3
+        assert run.settings.lambda_adv == 0.01
+        assert run.settings.seed == 7
+        assert run.settings.steps == 10
+        assert run.shown_command.startswith("python train.py --dataset folder --data_dir ")
+        assert run.command[1].endswith("train.py")
+        assert run.command[2:] == list(run.arguments)
+
+
+def test_wrong_flag_of_training_is_told_before_any_run(planned):
+    with pytest.raises(InputError, match="--t_semi is '2'"):
+        planned("--t_semi", "2")
+    with pytest.raises(InputError, match="unrecognized arguments: --stepps"):
+        planned("--stepps", "3")
+
+
+def test_run_of_other_settings_in_the_folder_is_told_before_any_run(planned):
+    from tf_advseg import flags
+
+    run = planned("--fractions", "1/2", "--t_semi", "0.3").runs[0]
+    run.folder.mkdir(parents=True)
+    (run.folder / "config.json").write_text(flags.to_json(run.settings))
+    assert planned("--fractions", "1/2", "--t_semi", "0.3").runs[0].settings == run.settings
+    with pytest.raises(InputError, match=r"--t_semi was 0\.3"):
+        planned("--fractions", "1/2", "--t_semi", "0.4")
+
+
+def test_only_the_last_step_finishes_a_run(planned):
+    first, second, third = planned("--fractions", "1/2").runs
+    finish(first, 0.5)
+    finish(second, 0.5, steps=9)
+    assert gather.outcome_of(first).mean_iou == 0.5
+    assert gather.outcome_of(second) is None
+    assert gather.outcome_of(third) is None
+
+
+def test_table_has_means_and_sample_deviations(planned):
+    made = planned("--fractions", "1/2", "--methods", "adv", "--seeds", "0,1,2")
+    for run, mean_iou, seconds in zip(made.runs, (0.50, 0.52, 0.57), (10, 20, 90)):
+        finish(run, mean_iou, training_seconds=seconds, discriminator_loss=mean_iou / 2)
+    cell = gather.gather(made).cells["adv", 0.5]
+    assert cell.mean_iou == pytest.approx(0.53)
+    # Deviations -3, -1 and 4: the sum of squares is 26, and n - 1 is 2.
+    assert cell.mean_iou_deviation == pytest.approx(13**0.5 / 100)
+    assert cell.seconds_per_step == 2.0  # The median of 1, 2 and 9.
+    assert cell.mean_of("discriminator_loss") == pytest.approx(0.265)
+    assert cell.mean_of("selected_fraction") is None
+    assert write.show_mean_iou(cell) == "53.00 ± 3.61"
+
+
+def test_single_run_has_no_deviation(planned):
+    made = planned("--fractions", "1/2", "--methods", "adv")
+    finish(made.runs[0], 0.5)
+    cell = gather.gather(made).cells["adv", 0.5]
+    assert cell.mean_iou_deviation is None
+    assert write.show_mean_iou(cell) == "50.00"
+
+
+def test_recipe_that_takes_the_best_checkpoint_is_told_by_it(planned):
+    made = planned("--preset", "challenge", "--fractions", "1/2", "--void_as_background", "false")
+    finish(made.runs[0], 0.5)
+    assert gather.gather(made).cells["baseline", 0.5].mean_iou == 0.9
+
+
+def test_unfinished_table_says_so(planned):
+    made = planned("--fractions", "1/2,full", "--methods", "baseline,semi", "--seeds", "0,1")
+    finish(made.runs[0], 0.5)
+    text = write.markdown(gather.gather(made), "a command")
+    assert "| method | 1/2 (4 labeled) | full (8 labeled) |" in text
+    assert "| `baseline` | 50.00 (1 missing) | not finished |" in text
+    assert "| `semi` | not finished | - |" in text
+    assert "`a command`" in text
+    assert "Validation saw: full images." in text
+
+
+@pytest.fixture
+def voc_table(data_dir, tmp_path):
+    """A table over a data set that has VOC's name and lists."""
+    names = json.loads((data_dir / "classes.json").read_text())
+    (data_dir / "classes.json").write_text(json.dumps({**names, "name": "voc2012"}))
+    lists = data_dir / "ImageSets" / "Segmentation"
+    (lists / "train_aug.txt").write_text((lists / "train.txt").read_text())
+    own, rest = settings.parse(
+        ["--dataset", "folder", "--data_dir", str(data_dir), "--train_split", "train_aug", *TINY]
+        + ["--fractions", "1/2,full,1/4", "--output_dir", str(tmp_path / "out")]
+    )
+    made = grid.make_grid(own, rest)
+    for run in made.runs:
+        finish(run, 0.5)
+    return gather.gather(made)
+
+
+def test_published_numbers_stand_beside_ours_where_the_data_match(voc_table):
+    lines = write.markdown(voc_table, "a command").splitlines()
+    head = next(line for line in lines if line.startswith("| method | 1/2"))
+    assert head == (
+        "| method | 1/2 (4 labeled) | 1/2, paper | 1/2, challenge | full (8 labeled) | full, paper "
+        "| full, challenge | 1/4 (2 labeled) | 1/4, paper |"
+    )
+    assert lines[lines.index(head) + 2 :][:3] == [
+        "| `baseline` | 50.00 | 69.80 | 67.84 | 50.00 | 73.60 | 69.98 | 50.00 | 68.30 |",
+        "| `adv` | 50.00 | 72.60 | 68.89 | 50.00 | 74.90 | 70.97 | 50.00 | 71.00 |",
+        "| `semi` | 50.00 | 73.20 | 69.05 | - | - | - | 50.00 | 72.10 |",
+    ]
+
+
+def test_other_data_and_other_lists_have_no_published_numbers():
+    assert published("voc2012", "train") == {}
+    assert published("camvid", "train_aug") == {}
+
+
+def test_published_methods_follow_the_papers_order():
+    """Each loss term helps in every published column, which a slip of a digit would break."""
+    for sources in PUBLISHED.values():
+        for cells in sources.values():
+            for fraction in {f for _, f in cells}:
+                column = [
+                    cells[m, fraction]
+                    for m in ("baseline", "adv", "semi")
+                    if (m, fraction) in cells
+                ]
+                assert column == sorted(column)
+
+
+def test_json_has_every_run_and_fractions_of_one(voc_table):
+    document = write.document(voc_table, "a command")
+    assert json.loads(json.dumps(document)) == document
+    cell = next(c for c in document["cells"] if c["method"] == "semi")
+    assert (cell["mean_iou"], cell["labeled_fraction"], cell["labeled_images"]) == (0.5, 0.5, 4)
+    assert cell["published_percent"] == {"paper": 73.2, "challenge": 69.05}
+    assert [run["seed"] for run in cell["runs"]] == [0]
+    assert cell["runs"][0]["results"]["steps"] == 10
+    assert {c["method"] for c in document["cells"] if c["labeled_fraction"] == 1} == {
+        "baseline",
+        "adv",
+    }
+
+
+def test_plot_shows_each_seed_and_each_published_number(voc_table, tmp_path, monkeypatch):
+    from matplotlib.axes import Axes
+
+    from tf_advseg.reproduce import plot
+
+    drawn = {"errorbar": [], "plot": [], "scatter": []}
+    for name, calls in drawn.items():
+        original = getattr(Axes, name)
+
+        def spy(self, x, y, *args, _original=original, _calls=calls, **kwargs):
+            _calls.append((kwargs.get("label"), list(x), list(y)))
+            return _original(self, x, y, *args, **kwargs)
+
+        monkeypatch.setattr(Axes, name, spy)
+    plot.save_plot(voc_table, tmp_path / "results.png")
+    ours = {label: (x, y) for label, x, y in drawn["errorbar"]}
+    assert set(ours) == {"baseline", "adv", "semi"}
+    assert ours["semi"][1] == [50, 50]
+    assert ours["adv"][0] == [2, 4, 8]  # In the middle of three, and so not shifted.
+    published_lines = {label: (x, y) for label, x, y in drawn["plot"] if label}
+    assert published_lines["semi, challenge"] == ([4], [69.05])
+    assert published_lines["adv, paper"] == ([2, 4, 8], [71.0, 72.6, 74.9])
+    assert sum(len(x) for _, x, _ in drawn["scatter"]) == 8
+    assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,190 @@
+"""The runs of a table as processes: what is passed on, what is told, what is skipped."""
+
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from types import SimpleNamespace
+
+import pytest
+from runs import ROOT, TINY, one_line
+
+from tf_advseg.errors import InputError, Interrupted
+from tf_advseg.reproduce import grid, runner, settings, timing
+
+
+def run_of(script, tmp_path):
+    """A run whose command is a script of Python instead of train.py."""
+    path = tmp_path / "child.py"
+    path.write_text(textwrap.dedent(script))
+    return SimpleNamespace(
+        command=[sys.executable, "-u", str(path)], shown_command="python child.py", title="a run"
+    )
+
+
+def train(script, tmp_path, on_step=lambda step: None):
+    return runner.train(run_of(script, tmp_path), tmp_path / "log", on_step)
+
+
+def test_steps_are_passed_on_and_everything_is_logged(tmp_path):
+    steps = []
+    script = """
+        print("training on CPU")
+        print("step 5/10  0:03 left  loss 2.1")
+        print("step 10: validation mean IoU 20.23 %")
+        print("step 10/10  0:00 left  loss 1")
+    """
+    assert train(script, tmp_path, steps.append) is None
+    assert steps == [5, 10]
+    log = (tmp_path / "log").read_text().splitlines()
+    assert log[:2] == ["$ python child.py", "training on CPU"]
+    assert len(log) == 5
+
+
+def test_run_that_fails_says_why_and_the_others_go_on(tmp_path):
+    script = """
+        import sys
+        print("error: step 3: loss is not finite", file=sys.stderr)
+        sys.exit(1)
+    """
+    assert train(script, tmp_path) == f"step 3: loss is not finite; see {tmp_path / 'log'}"
+
+
+def test_run_that_crashes_is_told_by_its_last_words(tmp_path):
+    reason = train("raise KeyError('x')", tmp_path)
+    assert reason.startswith("train.py ended with code 1: KeyError: 'x'")
+    assert "ended with code -9" in train("import os; os.kill(os.getpid(), 9)", tmp_path)
+
+
+def test_refused_input_ends_everything(tmp_path):
+    script = """
+        import sys
+        print("error: no image", file=sys.stderr)
+        sys.exit(2)
+    """
+    with pytest.raises(InputError, match="a run: no image"):
+        train(script, tmp_path)
+
+
+@pytest.mark.parametrize("code", [130, 143])
+def test_run_that_somebody_stopped_ends_everything(tmp_path, code):
+    with pytest.raises(Interrupted) as caught:
+        train(f"import sys; sys.exit({code})", tmp_path)
+    assert 128 + caught.value.signal_number == code
+
+
+@pytest.mark.parametrize("first", [KeyboardInterrupt, lambda: Interrupted(signal.SIGTERM)])
+def test_signal_is_passed_on_once_and_the_checkpoint_waited_for(tmp_path, first):
+    script = """
+        import signal, sys, time
+
+        def save(number, frame):
+            print("saving", number, flush=True)
+            time.sleep(0.3)
+            print("saved", flush=True)
+            sys.exit(128 + number)
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, save)
+        print("step 1/10  ", flush=True)
+        time.sleep(30)
+    """
+
+    def stop(step):
+        raise first()
+
+    begin = time.monotonic()
+    with pytest.raises((KeyboardInterrupt, Interrupted)):
+        train(script, tmp_path, stop)
+    assert time.monotonic() - begin < 20
+    number = int(signal.SIGINT if first is KeyboardInterrupt else signal.SIGTERM)
+    assert (tmp_path / "log").read_text().splitlines()[-2:] == [f"saving {number}", "saved"]
+
+
+def arguments_of(data_dir, output):
+    return ["--dataset", "folder", "--data_dir", str(data_dir), "--output_dir", str(output), *TINY]
+
+
+def reproduce(data_dir, output, *more):
+    arguments = arguments_of(data_dir, output)
+    command = [sys.executable, "-m", "tf_advseg.reproduce", *arguments, *more]
+    return subprocess.Popen(
+        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def test_table_is_stopped_gone_on_with_and_skips_what_is_finished(voc_folder, tmp_path):
+    data_dir, output = voc_folder(train=6), tmp_path / "out"
+    arguments = ("--methods", "baseline,semi", "--fractions", "1/2", "--steps", "4")
+    first = reproduce(data_dir, output, *arguments)
+    finished = output / "baseline-0.5-seed0" / "results.json"
+    while not finished.is_file():
+        assert first.poll() is None, first.stderr.read()
+        time.sleep(0.1)
+    before = finished.stat().st_mtime_ns
+    first.send_signal(signal.SIGTERM)
+    stdout, stderr = first.communicate(timeout=120)
+    assert (first.returncode, stderr) == (143, "")
+    assert "run 1 of 2: baseline 1/2 seed 0" in stdout
+
+    second = reproduce(data_dir, output, *arguments)
+    stdout, stderr = second.communicate(timeout=300)
+    assert second.returncode == 0, stderr
+    assert "run 1 of 1: semi 1/2 seed 0" in stdout
+    assert finished.stat().st_mtime_ns == before
+    document = json.loads((output / "results.json").read_text())
+    scores = {(c["method"], c["labeled_fraction"]): c["mean_iou"] for c in document["cells"]}
+    assert set(scores) == {("baseline", 0.5), ("semi", 0.5)}
+    for cell in document["cells"]:
+        folder = output / cell["runs"][0]["folder"]
+        assert cell["mean_iou"] == json.loads((folder / "results.json").read_text())["mean_iou"]
+        assert cell["seconds_per_step"] > 0
+    assert f"{100 * scores['semi', 0.5]:.2f}" in (output / "results.md").read_text()
+    assert (output / "results.png").stat().st_size > 1000
+
+    # What is finished costs nothing more, and tells how long another seed would take.
+    own, rest = settings.parse(
+        [*arguments_of(data_dir, output), *arguments, "--seeds", "0,1", "--dry_run"]
+    )
+    lines = [line.split() for line in timing.estimate(grid.make_grid(own, rest)).splitlines()]
+    planned = {line[line.index("--run_dir") + 1]: line[0] for line in lines if "train.py" in line}
+    assert {folder.split("/")[-1]: shown == "finished" for folder, shown in planned.items()} == {
+        "baseline-0.5-seed0": True,
+        "baseline-0.5-seed1": False,
+        "semi-0.5-seed0": True,
+        "semi-0.5-seed1": False,
+    }
+    cell = next(c for c in document["cells"] if c["method"] == "semi")
+    told = next(line for line in lines if line[0] == "semi:")
+    assert float(told[1]) == pytest.approx(cell["seconds_per_step"], rel=1e-2)
+    assert "(of finished runs)" in " ".join(told)
+
+
+def test_wrong_flag_is_told_in_one_line_and_nothing_is_written(voc_folder, tmp_path):
+    process = reproduce(voc_folder(), tmp_path / "out", "--fractions", "2")
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 2
+    one_line(stderr, ("--fractions is '2'", "shares such as 1/8"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_is_instant():
+    probe = """
+import atexit, runpy, sys
+atexit.register(lambda: print(sorted({"numpy", "tensorflow", "matplotlib"} & set(sys.modules))))
+sys.argv = ["reproduce", "--help"]
+runpy.run_module("tf_advseg.reproduce", run_name="__main__")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", probe],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--fractions" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"

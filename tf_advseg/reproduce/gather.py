@@ -1,0 +1,149 @@
+"""From the results of runs to the cells of a table: means, deviations, published numbers."""
+
+import dataclasses
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from tf_advseg.evaluation import results
+from tf_advseg.reproduce.grid import Grid, Run
+from tf_advseg.reproduce.published import published
+
+BEST = "best"
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """A finished run.
+
+    Attributes:
+      run: its plan.
+      values: of its results.json.
+    """
+
+    run: Run
+    values: dict[str, Any]
+
+    @property
+    def mean_iou(self) -> float | None:
+        """Of the checkpoint that the recipe evaluates, in 0-1; None if nothing was counted."""
+        best = self.run.settings.eval_checkpoint == BEST
+        return self.values["best_mean_iou" if best else "mean_iou"]
+
+    @property
+    def seconds_per_step(self) -> float | None:
+        """Without validation and start."""
+        seconds, steps = self.values["training_seconds"], self.values["steps"]
+        return seconds / steps if seconds and steps else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """What a table says of one method at one fraction.
+
+    Attributes:
+      method, labeled_fraction: which.
+      labeled_images: how many images have labels.
+      outcomes: the finished runs, one a seed.
+      planned: how many seeds there are to be.
+      published: source -> mean IoU in %.
+    """
+
+    method: str
+    labeled_fraction: float
+    labeled_images: int
+    outcomes: tuple[Outcome, ...]
+    planned: int
+    published: dict[str, float]
+
+    @property
+    def mean_ious(self) -> list[float]:
+        """Of each finished seed, in 0-1."""
+        return [o.mean_iou for o in self.outcomes if o.mean_iou is not None]
+
+    @property
+    def mean_iou(self) -> float | None:
+        return statistics.fmean(self.mean_ious) if self.mean_ious else None
+
+    @property
+    def mean_iou_deviation(self) -> float | None:
+        """Standard deviation over seeds (n - 1 in the denominator); None with fewer than two."""
+        return statistics.stdev(self.mean_ious) if len(self.mean_ious) > 1 else None
+
+    def mean_of(self, key: str) -> float | None:
+        """Returns the mean over seeds of a value of results.json; None if no run has it."""
+        found = [o.values[key] for o in self.outcomes if o.values.get(key) is not None]
+        return statistics.fmean(found) if found else None
+
+    @property
+    def seconds_per_step(self) -> float | None:
+        """Median over seeds: another program on the machine slows some of them."""
+        found = [s for o in self.outcomes if (s := o.seconds_per_step) is not None]
+        return statistics.median(found) if found else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Everything that is told of a grid.
+
+    Attributes:
+      dataset: name of the data set.
+      methods: its rows, as planned.
+      labeled_images: its columns: by fraction, how many images have labels.
+      cells: by method and fraction; one that means nothing is not there.
+      sources: whose published numbers stand beside ours, where there are any.
+      protocols: how the finished runs saw the validation images, usually one.
+    """
+
+    dataset: str
+    methods: tuple[str, ...]
+    labeled_images: dict[float, int]
+    cells: dict[tuple[str, float], Cell]
+    sources: tuple[str, ...]
+    protocols: tuple[str, ...]
+
+
+def outcome_of(run: Run) -> Outcome | None:
+    """Returns a run's outcome; None if it has not taken its last step yet.
+
+    Raises:
+      InputError: its results.json is damaged.
+    """
+    values = results.read(run.folder / results.RESULTS_FILE)
+    if values is None or values["steps"] < run.settings.steps:
+        return None
+    return Outcome(run, values)
+
+
+def gather(grid: Grid) -> Table:
+    """Reads the results of all runs that are finished.
+
+    Raises:
+      InputError: a damaged results.json.
+    """
+    known = published(grid.dataset.classes.name, grid.settings.train_split)
+    by_cell: dict[tuple[str, float], list[Run]] = {}
+    for run in grid.runs:
+        by_cell.setdefault(run.cell, []).append(run)
+    cells = {cell: _cell(runs, known) for cell, runs in by_cell.items()}
+    sources = tuple(s for s in known if any(s in cell.published for cell in cells.values()))
+    outcomes = [outcome for cell in cells.values() for outcome in cell.outcomes]
+    return Table(
+        grid.dataset.classes.name,
+        grid.own.methods,
+        grid.labeled_images,
+        cells,
+        sources,
+        tuple(sorted({outcome.values["protocol"] for outcome in outcomes})),
+    )
+
+
+def _cell(runs: Sequence[Run], known: dict) -> Cell:
+    run = runs[0]
+    return Cell(
+        *run.cell,
+        run.labeled_images,
+        tuple(outcome for run in runs if (outcome := outcome_of(run)) is not None),
+        len(runs),
+        {source: table[run.cell] for source, table in known.items() if run.cell in table},
+    )

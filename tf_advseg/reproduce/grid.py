@@ -1,0 +1,146 @@
+"""Which runs a table is made of: each with its command and its checked settings."""
+
+import dataclasses
+import shlex
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+from tf_advseg import config, flags
+from tf_advseg.data import splits
+from tf_advseg.data.catalog import Dataset
+from tf_advseg.data.files import open_dataset
+from tf_advseg.errors import InputError
+from tf_advseg.reproduce.settings import ReproduceConfig
+
+_ROOT = Path(__file__).resolve().parents[2]
+_LARGEST_DENOMINATOR = 64  # Of a share that is shown as a quotient.
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run of a table.
+
+    Attributes:
+      settings: as train.py will resolve them.
+      arguments: of train.py.
+      labeled_images: how many images it has labels of.
+    """
+
+    settings: config.TrainConfig
+    arguments: tuple[str, ...]
+    labeled_images: int
+
+    @property
+    def cell(self) -> tuple[str, float]:
+        """Method and labeled fraction."""
+        return self.settings.method, self.settings.labeled_fraction
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.settings.run_dir)
+
+    @property
+    def title(self) -> str:
+        fraction = show_fraction(self.settings.labeled_fraction)
+        return f"{self.settings.method} {fraction} seed {self.settings.seed}"
+
+    @property
+    def command(self) -> list[str]:
+        """The command that begins the run, or goes on with it."""
+        return [sys.executable, str(_ROOT / "train.py"), *self.arguments]
+
+    @property
+    def shown_command(self) -> str:
+        """The same, to be read, and typed in the project's folder."""
+        return shlex.join(["python", "train.py", *self.arguments])
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """All runs of a table.
+
+    Attributes:
+      own: the settings that span it.
+      output_dir: of the runs and of the table.
+      dataset: that all runs read.
+      runs: fraction by fraction, and in each the methods, and in each the seeds.
+    """
+
+    own: ReproduceConfig
+    output_dir: Path
+    dataset: Dataset
+    runs: tuple[Run, ...]
+
+    @property
+    def labeled_images(self) -> dict[float, int]:
+        """How many images have labels, by fraction."""
+        return {run.settings.labeled_fraction: run.labeled_images for run in self.runs}
+
+    @property
+    def settings(self) -> config.TrainConfig:
+        """Those of the first run; the others differ in method, fraction and seed alone."""
+        return self.runs[0].settings
+
+
+def make_grid(own: ReproduceConfig, arguments: list[str]) -> Grid:
+    """Plans and checks every run before the first one begins.
+
+    A cell whose method needs unlabeled images, and whose fraction leaves none, has no run.
+
+    Args:
+      own: the settings that span the grid.
+      arguments: train.py's, the same for all runs.
+
+    Raises:
+      InputError: a wrong flag or data set; or a folder that holds a run of other settings.
+    """
+    given = flags.parse(config.TrainConfig, arguments, "")
+    example = config.resolve(given)
+    output_dir = Path(own.output_dir or f"runs/reproduce-{example.dataset}-{example.preset}")
+    dataset = open_dataset(example.dataset, Path(example.data_dir))
+    runs = []
+    for fraction in own.fractions:
+        for method in own.methods:
+            for seed in own.seeds:
+                runs.append(_plan(output_dir, dataset, method, fraction, seed, arguments))
+    planned = tuple(run for run in runs if run is not None)
+    if not planned:
+        raise InputError(
+            f"--methods {','.join(own.methods)} --fractions {flags.to_text(own.fractions)} leaves "
+            "no run: no image would be unlabeled; allowed: a fraction below 1, or adv or baseline"
+        )
+    return Grid(own, output_dir, dataset, planned)
+
+
+def _plan(
+    output_dir: Path,
+    dataset: Dataset,
+    method: str,
+    fraction: float,
+    seed: int,
+    arguments: list[str],
+) -> Run | None:
+    """Returns a run; None if its method needs unlabeled images and there are none."""
+    folder = output_dir / f"{method}-{flags.to_text(fraction)}-seed{seed}"
+    full = [
+        *arguments,
+        *("--method", method),
+        *("--labeled_fraction", flags.to_text(fraction)),
+        *("--seed", str(seed)),
+        *("--run_dir", str(folder)),
+        "--resume",
+    ]
+    settings = config.train_config(full)
+    split = splits.by_fraction(dataset, settings.train_split, fraction, seed)
+    if settings.recipe().uses_unlabeled and not split.unlabeled:
+        return None
+    return Run(settings, tuple(full), len(split.labeled))
+
+
+def show_fraction(fraction: float) -> str:
+    """Returns a share as tables have it: 1/8, full, or the number where it is no short quotient."""
+    quotient = Fraction(fraction).limit_denominator(_LARGEST_DENOMINATOR)
+    if float(quotient) != fraction:
+        return f"{fraction:g}"
+    return "full" if quotient == 1 else str(quotient)

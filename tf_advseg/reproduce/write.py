@@ -1,0 +1,155 @@
+"""The table as files: results.md for readers, results.json for programs."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tf_advseg import textfile
+from tf_advseg.reproduce.gather import Cell, Table
+from tf_advseg.reproduce.grid import show_fraction
+
+MARKDOWN_FILE, JSON_FILE, PLOT_FILE = "results.md", "results.json", "results.png"
+
+#: What a cell means nothing for, or nobody published.
+_NOTHING = "-"
+
+#: Column of the second table -> key of results.json and factor; all are means over seeds.
+_DETAILS = {
+    "pixel accuracy, %": ("pixel_accuracy", 100),
+    "L_D": ("discriminator_loss", 1),
+    "selected in training, %": ("train_selected_fraction", 100),
+    "selected on validation, %": ("selected_fraction", 100),
+    "right of those, %": ("selected_accuracy", 100),
+}
+
+
+def markdown(table: Table, command: str) -> str:
+    """Returns the text of results.md.
+
+    Args:
+      table: what is told.
+      command: that makes it.
+    """
+    protocols = ", ".join(table.protocols) or "none yet"
+    parts = [
+        f"# {table.dataset}",
+        f"`{command}`",
+        "Mean IoU in %, of the last step unless the preset says otherwise: mean ± standard "
+        f"deviation over seeds. Validation saw: {protocols}.",
+        _grid(_main_rows(table)),
+        "More of the same runs, as means over seeds; seconds per step as the median, without "
+        "validation:",
+        _grid(_detail_rows(table)),
+        f"![Mean IoU against labeled images]({PLOT_FILE})",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _main_rows(table: Table) -> list[list[str]]:
+    sources = {fraction: _sources_of(table, fraction) for fraction in table.labeled_images}
+    head = ["method"]
+    for fraction, images in table.labeled_images.items():
+        shown = show_fraction(fraction)
+        head += [f"{shown} ({images} labeled)", *(f"{shown}, {s}" for s in sources[fraction])]
+    rows = [head]
+    for method in table.methods:
+        row = [f"`{method}`"]
+        for fraction in table.labeled_images:
+            cell = table.cells.get((method, fraction))
+            row.append(show_mean_iou(cell) if cell else _NOTHING)
+            row += [_number(cell and cell.published.get(s)) for s in sources[fraction]]
+        rows.append(row)
+    return rows
+
+
+def _sources_of(table: Table, fraction: float) -> list[str]:
+    """Returns who published a number for any method at this fraction."""
+    cells = [cell for (_, f), cell in table.cells.items() if f == fraction]
+    return [s for s in table.sources if any(s in cell.published for cell in cells)]
+
+
+def show_mean_iou(cell: Cell) -> str:
+    """Returns a cell's mean IoU in %, its deviation, and how many runs are missing."""
+    if cell.mean_iou is None:
+        return "not finished"
+    text = f"{100 * cell.mean_iou:.2f}"
+    if cell.mean_iou_deviation is not None:
+        text += f" ± {100 * cell.mean_iou_deviation:.2f}"
+    missing = cell.planned - len(cell.outcomes)
+    return f"{text} ({missing} missing)" if missing else text
+
+
+def _detail_rows(table: Table) -> list[list[str]]:
+    rows = [["method", "labeled", "mean IoU of each seed, %", *_DETAILS, "seconds per step"]]
+    for fraction in table.labeled_images:
+        for method in table.methods:
+            if (cell := table.cells.get((method, fraction))) is None:
+                continue
+            each = ", ".join(
+                f"{o.run.settings.seed}: {_number(o.mean_iou, 100)}" for o in cell.outcomes
+            )
+            rows.append(
+                [
+                    f"`{method}`",
+                    f"{show_fraction(fraction)}, {cell.labeled_images}",
+                    each or _NOTHING,
+                    *(_number(cell.mean_of(key), factor) for key, factor in _DETAILS.values()),
+                    _number(cell.seconds_per_step, digits=3),
+                ]
+            )
+    return rows
+
+
+def _number(value: float | None, factor: float = 1, digits: int = 2) -> str:
+    return _NOTHING if value is None else f"{factor * value:.{digits}f}"
+
+
+def _grid(rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def document(table: Table, command: str) -> dict[str, Any]:
+    """Returns the content of the table's results.json: fractions of 1, but published in %."""
+    return {
+        "dataset": table.dataset,
+        "command": command,
+        "cells": [_cell_document(cell) for cell in table.cells.values()],
+    }
+
+
+def _cell_document(cell: Cell) -> dict[str, Any]:
+    return {
+        "method": cell.method,
+        "labeled_fraction": cell.labeled_fraction,
+        "labeled_images": cell.labeled_images,
+        "mean_iou": cell.mean_iou,
+        "mean_iou_deviation": cell.mean_iou_deviation,
+        "seconds_per_step": cell.seconds_per_step,
+        "published_percent": cell.published,
+        "planned_runs": cell.planned,
+        "runs": [
+            {
+                "seed": outcome.run.settings.seed,
+                "folder": outcome.run.folder.name,
+                "seconds_per_step": outcome.seconds_per_step,
+                "results": outcome.values,
+            }
+            for outcome in cell.outcomes
+        ],
+    }
+
+
+def write(table: Table, output_dir: Path, command: str) -> None:
+    """Writes results.md, results.json and the plot.
+
+    Raises:
+      OSError: the folder cannot be written.
+    """
+    from tf_advseg.reproduce.plot import save_plot
+
+    save_plot(table, output_dir / PLOT_FILE)
+    content = json.dumps(document(table, command), indent=1)
+    textfile.write(output_dir / JSON_FILE, content + "\n")
+    textfile.write(output_dir / MARKDOWN_FILE, markdown(table, command))
