@@ -256,3 +256,22 @@ def test_help_shows_groups_defaults_and_percent_signs(capsys):
     assert "two [1,2]" in shown
     assert "--name {a,b}" in shown
     assert "None" not in shown
+
+
+@dataclasses.dataclass(frozen=True)
+class Repeated:
+    archive: tuple[int, ...] = flags.flag((), flags.several(flags.integer(2)), "numbers")
+
+
+def test_flag_that_repeats_has_each_value_checked_and_in_order():
+    assert flags.parse(Repeated, [], "") == {}
+    assert flags.parse(Repeated, ["--archive", "3"], "") == {"archive": (3,)}
+    given = flags.parse(Repeated, ["--archive", "3", "--archive=2"], "")
+    assert given == {"archive": (3, 2)}
+    with pytest.raises(InputError, match="--archive is '1'"):
+        flags.parse(Repeated, ["--archive", "3", "--archive", "1"], "")
+
+
+def test_known_flags_are_told_from_others():
+    given, rest = flags.parse_known(Repeated, ["--other", "1", "--archive", "4", "--last"], "")
+    assert (given, rest) == ({"archive": (4,)}, ["--other", "1", "--last"])

@@ -26,11 +26,13 @@ class Kind:
       parse: text -> value; raises ValueError if the text is not allowed.
       allowed: what is allowed, in words, for the help and for errors.
       metavar: the placeholder in the help; None for a switch that takes no value.
+      repeats: whether the flag may be given several times; its value is then a tuple.
     """
 
     parse: Callable[[str], Any]
     allowed: str
     metavar: str | None
+    repeats: bool = False
 
 
 def integer(low: int, high: int | None = None) -> Kind:
@@ -147,6 +149,11 @@ def text() -> Kind:
     return Kind(parse, "a text that is not empty", "PATH")
 
 
+def several(kind: Kind) -> Kind:
+    """The flag may be given several times, each time with a value of this kind."""
+    return dataclasses.replace(kind, repeats=True)
+
+
 def boolean() -> Kind:
     """true or false, written out."""
 
@@ -217,19 +224,26 @@ def _parser(cls: type, description: str, epilog: str) -> argparse.ArgumentParser
         if group not in groups:
             groups[group] = parser.add_argument_group(group) if group else parser
         help_text = field.metadata["help"]
-        if field.default is not None and kind.metavar:
+        if field.default not in (None, ()) and kind.metavar:
             help_text += f" [{to_text(field.default)}]"
         options = (
             {"metavar": kind.metavar}
             if kind.metavar
             else {"action": "store_const", "const": "true"}
         )
+        if kind.repeats:
+            options["action"] = "append"
         groups[group].add_argument(f"--{field.name}", help=help_text.replace("%", "%%"), **options)
     return parser
 
 
 def _checked(cls: type, given: argparse.Namespace) -> dict[str, Any]:
-    return {name: from_text(cls, name, value) for name, value in vars(given).items()}
+    return {
+        name: tuple(from_text(cls, name, one) for one in value)
+        if isinstance(value, list)
+        else from_text(cls, name, value)
+        for name, value in vars(given).items()
+    }
 
 
 def from_text(cls: type, name: str, value: str) -> Any:
