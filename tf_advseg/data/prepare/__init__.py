@@ -1,0 +1,1 @@
+"""Brings published data sets into the layout that `tf_advseg.data.catalog` reads."""

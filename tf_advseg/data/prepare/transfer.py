@@ -1,0 +1,222 @@
+"""Brings the bytes of a URL into a .part file, over as many tries and runs as it takes."""
+
+import contextlib
+import http.client
+import re
+import shutil
+import ssl
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import NoReturn
+
+from tf_advseg import textfile
+from tf_advseg.errors import InputError, first_line
+from tf_advseg.progress import Progress
+
+#: What a user can do after a download failed.
+ADVICE = "run it again, or bring the file with --archive"
+
+_MEGABYTE = 1_000_000
+_CHUNK = 2**18  # Bytes that are read at a time.
+_TIMEOUT = 30.0  # Seconds without a byte.
+_WAITS = (1.0, 2.0, 4.0, 8.0)  # Seconds before the second try and those after it.
+_ENOUGH = _MEGABYTE  # A try that brings this many bytes does not count as failed.
+_SCHEMES = ("http", "https")
+_OK, _PARTIAL, _OUT_OF_RANGE = 200, 206, 416
+_TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)  # Answers that may be others a little later.
+#: Content-Range: where the part starts and how long the file is, the latter also without a part.
+_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")
+_RANGE_OF_NONE = re.compile(r"bytes \*/(\d{1,18})")
+
+
+def megabytes(title: str, size: int, done: int = 0) -> contextlib.closing:
+    """Returns a context with the progress of `size` bytes, to be updated in megabytes."""
+    done //= _MEGABYTE
+    progress = Progress(f"{title}, MB", size // _MEGABYTE, done=done, delay=2.0)
+    return contextlib.closing(progress)
+
+
+def check_scheme(url: str) -> None:
+    """Raises InputError unless a URL begins with http or https."""
+    if urllib.parse.urlsplit(url).scheme.lower() not in _SCHEMES:
+        raise InputError(f"{url} is no address to download from; allowed: http, https")
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to http and https only; urllib itself would also follow one to ftp."""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        check_scheme(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+class _Lost(Exception):
+    """A try failed in a way that another one may not."""
+
+
+class Transfer:
+    """The bytes of a URL, on their way to a .part file.
+
+    Beside the .part file, a .part.tag file names the version of the file that it is the start of,
+    so that the end of another version is not put behind it.
+
+    Args:
+      url: an http or https address.
+      part: where the bytes go, and where those of an earlier try may be.
+      size: how many bytes there are; None if that is only known to the server.
+      proven: whether a digest of the whole file is compared later.
+    """
+
+    def __init__(self, url: str, part: Path, size: int | None, *, proven: bool):
+        self._url, self._part, self._size, self._proven = url, part, size, proven
+        self._tag_path = part.with_name(f"{part.name}.tag")
+        self._opener = urllib.request.build_opener(_Redirects)
+
+    def run(self) -> None:
+        """Downloads what is missing.
+
+        Raises:
+          InputError: the server does not give it, or there is no room for it.
+          OSError: it cannot be written.
+        """
+        failures = 0
+        while True:
+            before = self._have()
+            try:
+                return self._try()
+            except _Lost as lost:
+                failures = 0 if self._have() - before >= _ENOUGH else failures + 1
+                if failures > len(_WAITS):
+                    self._fail(str(lost))
+                wait = _WAITS[max(0, failures - 1)]
+                print(f"{self._url}: {lost}; trying again in {wait:.0f} s", flush=True)
+                time.sleep(wait)
+
+    def discard(self) -> None:
+        """Deletes what has come."""
+        self._part.unlink(missing_ok=True)
+        self._tag_path.unlink(missing_ok=True)
+
+    def _have(self) -> int:
+        return self._part.stat().st_size if self._part.exists() else 0
+
+    def _fail(self, reason: str) -> NoReturn:
+        raise InputError(f"cannot download {self._url}: {reason}; {ADVICE}")
+
+    def _try(self) -> None:
+        """Makes the part whole, or raises _Lost."""
+        have, tag = self._have(), self._tag()
+        # Without tag and digest, nothing would tell that two versions were put together.
+        if not (tag or self._proven) or (self._size is not None and have > self._size):
+            self.discard()
+            have = 0
+        if have == self._size:
+            return
+        response = self._request(have, tag)
+        if response is not None:
+            with response:
+                self._receive(response, have, tag)
+
+    def _tag(self) -> str:
+        try:
+            return self._tag_path.read_text(encoding="ascii")
+        except (OSError, ValueError):
+            return ""
+
+    def _request(self, have: int, tag: str) -> http.client.HTTPResponse | None:
+        """Asks for what comes after `have` bytes; returns None if that is nothing."""
+        # Without a name of its own, some servers refuse Python.
+        headers = {"User-Agent": "tf_advseg", "Accept-Encoding": "identity"}
+        if have:
+            headers["Range"] = f"bytes={have}-"
+            if tag:
+                headers["If-Range"] = tag
+        try:
+            request = urllib.request.Request(self._url, headers=headers)
+            return self._opener.open(request, timeout=_TIMEOUT)
+        except urllib.error.HTTPError as error:
+            with error:
+                self._refused(error, have)
+            return None
+        except (OSError, http.client.HTTPException) as error:
+            reason = error.reason if isinstance(error, urllib.error.URLError) else error
+            if isinstance(reason, ssl.SSLCertVerificationError):
+                self._fail(first_line(reason))
+            raise _Lost(str(reason)) from None
+        except ValueError as error:
+            self._fail(f"it leads to a wrong address: {first_line(error)}")
+
+    def _refused(self, error: urllib.error.HTTPError, have: int) -> None:
+        """Returns if the server means that the part is whole, else raises."""
+        if error.code == _OUT_OF_RANGE and have:
+            found = _RANGE_OF_NONE.fullmatch(error.headers.get("Content-Range", ""))
+            if found and int(found[1]) == have and self._size is None:
+                return
+            self.discard()
+            raise _Lost(f"it has fewer than the {have} bytes that came before")
+        answer = f"the server answers {error.code} {error.reason}"
+        if error.code in _TRY_AGAIN:
+            raise _Lost(answer)
+        self._fail(answer)
+
+    def _receive(self, response: http.client.HTTPResponse, have: int, tag: str) -> None:
+        new_tag, total, expected = _tag_of(response), response.length, self._size
+        if response.status == _PARTIAL:
+            found = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
+            if not found or int(found[1]) != have or (tag and new_tag and tag != new_tag):
+                self.discard()
+                raise _Lost("it has another file than before")
+            if found[2] != "*":
+                total = int(found[2])
+            elif total is not None:
+                total += have
+        elif response.status != _OK:
+            self._fail(f"the server answers {response.status} {response.reason}")
+        if None not in (total, expected) and total != expected:
+            self._fail(f"the server's file has {total} bytes; expected: {expected}")
+        if response.status == _OK:
+            # It is sent from its start: the server cannot go on, or has another version now.
+            self.discard()
+            textfile.write(self._tag_path, new_tag)
+            have = 0
+        self._append(response, have, expected if total is None else total)
+
+    def _append(self, response: http.client.HTTPResponse, have: int, total: int | None) -> None:
+        name = self._part.stem
+        if total is None:
+            print(f"{name}: the server does not say how large it is", flush=True)
+        else:
+            _check_room(self._part.parent, name, total - have)
+        with self._part.open("ab") as file, megabytes(name, total or 0, have) as progress:
+            while (total is None or have <= total) and (chunk := _read(response)):
+                file.write(chunk)
+                have += len(chunk)
+                if total is not None:
+                    progress.update(have // _MEGABYTE)
+        if total is not None and have < total:
+            raise _Lost(f"the connection ended after {have} of {total} bytes")
+
+
+def _check_room(folder: Path, name: str, missing: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < missing:
+        free, missing = free // _MEGABYTE, -(-missing // _MEGABYTE)
+        raise InputError(f"{folder} has {free} MB free; {name} needs {missing} MB more")
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    try:
+        return response.read1(_CHUNK)
+    except (OSError, http.client.HTTPException) as error:
+        raise _Lost(first_line(error)) from None
+
+
+def _tag_of(response: http.client.HTTPResponse) -> str:
+    """Returns what If-Range takes: an ETag, unless it is a weak one, or a date, or nothing."""
+    tag = response.headers.get("ETag", "")
+    if not tag or tag.startswith("W/"):
+        tag = response.headers.get("Last-Modified", "")
+    return tag if tag.isascii() and tag.isprintable() else ""
