@@ -19,6 +19,12 @@ DATASETS = {
     "cityscapes": "tf_advseg.data.catalog:cityscapes",
 }
 
+#: name -> (argv: list[str]) -> None; `python -m tf_advseg.data.prepare` makes its folder
+PREPARED = {
+    "voc2012": "tf_advseg.data.prepare.voc2012:prepare",
+    "cityscapes": "tf_advseg.data.prepare.cityscapes:prepare",
+}
+
 #: name -> (options: BackboneOptions) -> Backbone
 BACKBONES = {
     "small": "tf_advseg.models.backbones:small",

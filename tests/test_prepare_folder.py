@@ -1,0 +1,189 @@
+"""The folder that is prepared: what may be in it, its manifest, downloads and room on the disk."""
+
+import fcntl
+import functools
+import os
+import shutil
+from unittest import mock
+
+import pytest
+
+from tests.archives_made import PREPARE, Voc, content_of, extracted, prepare, tar
+from tests.runs import fails_with
+from tf_advseg.data.prepare import download, parts
+from tf_advseg.data.prepare.layout import Folder
+
+OTHER = "--allow_other_archive"
+LABELS = "SegmentationClass"
+
+
+@pytest.fixture
+def made(tmp_path):
+    """The archives, written to tmp_path by the tests, and the folder to prepare."""
+    return Voc(), tmp_path / "D"
+
+
+@pytest.fixture
+def fails(capsys):
+    """As `tests.runs.fails_with`, for the command."""
+    return functools.partial(fails_with, capsys, PREPARE, "voc2012")
+
+
+def fake_fetch(folder, calls):
+    def fetch(source, into):
+        calls.append(source.file_name)
+        into.mkdir(exist_ok=True)
+        return shutil.copy(folder / source.file_name, into / source.file_name)
+
+    return fetch
+
+
+@pytest.mark.parametrize("given", [(), ("VOCtrainval_11-May-2012.tar",)])
+def test_download(given, made, tmp_path, capsys, monkeypatch):
+    voc, folder = made
+    voc.both(tmp_path)
+    calls = []
+    monkeypatch.setattr(download, "fetch", fake_fetch(tmp_path, calls))
+    flags = [word for name in given for word in ("--archive", tmp_path / name, "--download")]
+    # What is downloaded was checked by `fetch`; only the counts are others.
+    assert prepare("voc2012", "--data_dir", folder, *flags, OTHER) == 0
+    assert calls == ["VOCtrainval_11-May-2012.tar", "benchmark.tgz"][len(given) :]
+    assert sorted(p.name for p in (folder / "archives").iterdir()) == calls
+    size = "0.1 MB" if not given else "0.0 MB"
+    assert f"the archives in {folder / 'archives'} ({size}) may be deleted" in (
+        capsys.readouterr().out
+    )
+    shutil.rmtree(folder / "archives")
+    assert prepare("voc2012", "--data_dir", folder) == 0
+    out = capsys.readouterr().out
+    assert "is finished" in out and "may be deleted" not in out
+    assert len(calls) == 2 - len(given)
+
+
+def test_finished_folder_is_told_without_reading_archives(made, tmp_path, capsys, monkeypatch):
+    voc, folder = made
+    archives = voc.both(tmp_path)
+    prepare("voc2012", "--data_dir", folder, *archives)
+    before = content_of(folder)
+    times = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
+    monkeypatch.setattr(parts, "find", lambda *_: pytest.fail("it reads an archive"))
+    capsys.readouterr()
+    assert prepare("voc2012", "--data_dir", folder, *archives) == 0
+    assert f"{folder} is finished" in capsys.readouterr().out
+    assert content_of(folder) == before
+    assert times == {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
+
+
+def test_other_choices_and_archives_are_refused(made, tmp_path, fails):
+    voc, folder = made
+    archives = voc.both(tmp_path)
+    to = "--data_dir", folder
+    prepare("voc2012", *to, *archives)
+    fails(*to, "--labels", "voc", says=("--labels sbd, and not as voc2012 --labels voc"))
+    other = tar(tmp_path / "other.tar", {**voc.voc_members(), "more": bytes(20_000)})
+    flags = "--archive", other, *archives[2:]
+    fails(*to, *flags, says=("other archives than other.tar", "another folder"))
+    # Also while it is not finished; and there, an archive of the same size, too.
+    (folder / "ImageSets/Segmentation/val.txt").unlink()
+    fails(*to, *flags, says=("other archives than other.tar", "another folder"))
+    voc.images["2012_004331"] = voc.images["2012_004331"][::-1]
+    fails(*to, *voc.both(tmp_path), says="other archives than VOCtrainval_11-May-2012.tar")
+
+
+def test_what_is_missing_or_damaged_is_written_again(made, tmp_path):
+    voc, folder = made
+    archives = voc.both(tmp_path)
+    prepare("voc2012", "--data_dir", folder, *archives)
+    before = content_of(folder)
+    (folder / "JPEGImages/2008_000002.jpg").unlink()
+    (folder / f"{LABELS}/2007_000032.png").write_bytes(b"")  # As after a power failure.
+    kept = (folder / f"{LABELS}/2008_000002.png").stat().st_mtime_ns
+    assert prepare("voc2012", "--data_dir", folder, *archives) == 0
+    assert content_of(folder) == before
+    assert (folder / f"{LABELS}/2008_000002.png").stat().st_mtime_ns == kept
+
+
+@pytest.mark.parametrize("name", [f"{LABELS}/2008_000002.png", "JPEGImages/2007_000033.jpg"])
+def test_folder_with_a_gap_is_no_data_set_until_it_is_filled(name, made, tmp_path, monkeypatch):
+    voc, folder = made
+    archives = voc.both(tmp_path)
+    prepare("voc2012", "--data_dir", folder, *archives)
+    before = content_of(folder)
+    (folder / name).unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "write", mock.Mock(side_effect=KeyboardInterrupt))
+        assert prepare("voc2012", "--data_dir", folder, *archives) == 130
+    assert not (folder / "ImageSets/Segmentation").exists()
+    assert prepare("voc2012", "--data_dir", folder, *archives) == 0
+    assert content_of(folder) == before
+
+
+def test_list_that_was_shortened_is_written_again(made, tmp_path):
+    voc, folder = made
+    archives = voc.both(tmp_path)
+    prepare("voc2012", "--data_dir", folder, *archives)
+    before = content_of(folder)
+    (folder / "ImageSets/Segmentation/train_aug.txt").write_text("2007_000032\n")
+    assert prepare("voc2012", "--data_dir", folder, *archives) == 0
+    assert content_of(folder) == before
+
+
+def test_lists_come_last(made, tmp_path, monkeypatch):
+    voc, folder = made
+    order, write = [], Folder.write
+    monkeypatch.setattr(
+        Folder,
+        "write",
+        lambda self, name, *a, **k: order.append(name) or write(self, name, *a, **k),
+    )
+    prepare("voc2012", "--data_dir", folder, *voc.both(tmp_path))
+    assert order[0] == "prepare.json"
+    assert [name.split("/")[0] for name in order[-4:]] == ["classes.json", *["ImageSets"] * 3]
+    assert len(order) == 19
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "JPEGImages/a.jpg"])
+def test_foreign_files_are_refused(name, made, tmp_path, fails):
+    voc, folder = made
+    extracted(folder, {name: b"mine"})
+    says = f"holds other files ({name.split('/')[0]})", "a new or empty folder"
+    fails("--data_dir", folder, *voc.both(tmp_path), says=says)
+    assert content_of(folder) == {name: b"mine"}
+
+
+def test_foreign_file_beside_ours_and_foreign_manifest(made, tmp_path, fails):
+    voc, folder = made
+    archives = voc.both(tmp_path)
+    prepare("voc2012", "--data_dir", folder, *archives)
+    (folder / "mine").mkdir()
+    fails("--data_dir", folder, *archives, says="holds other files (mine)")
+    (folder / "mine").rmdir()
+    whole = '{"data_set": "voc2012", "choices": %s, "lists": %s, "archives": %s}'
+    wrong = [whole % words for words in (("{}", "[]", "[]"), ("1", "{}", "[]"), ("{}", "{}", "1"))]
+    for text in ("", "[]", "{}", *wrong, whole % ("{}", "{}", "[{}]")):
+        (folder / "prepare.json").write_text(text)
+        fails("--data_dir", folder, *archives, says="prepare.json is not what this command writes")
+
+
+def test_folder_that_cannot_be_made_or_is_busy(made, tmp_path, fails):
+    voc, folder = made
+    archives = voc.both(tmp_path)
+    fails("--data_dir", archives[1], *archives, says="cannot make --data_dir")
+    folder.mkdir()
+    handle = os.open(folder, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    fails("--data_dir", folder, *archives, says="another process is preparing")
+    os.close(handle)
+    assert prepare("voc2012", "--data_dir", folder, *archives) == 0
+
+
+def test_room_on_the_disk(made, tmp_path, fails):
+    voc, folder = made
+    archives = voc.both(tmp_path)
+    with mock.patch("shutil.disk_usage", return_value=mock.Mock(free=400_000)):
+        fails("--data_dir", folder, *archives, says=("0.4 MB free", "needs 0.9 MB more"))
+    with mock.patch("shutil.disk_usage", return_value=mock.Mock(free=10**9)):
+        # 3.5 GB of archives, and 13,495 images and labels of them.
+        fails("--data_dir", folder, says=("1.0 GB free", "needs 5.2 GB more"))
+    with mock.patch("shutil.disk_usage", return_value=mock.Mock(free=900_000)):
+        assert prepare("voc2012", "--data_dir", folder, *archives) == 0

@@ -1,0 +1,35 @@
+"""Prepares a published data set: `python -m tf_advseg.data.prepare NAME --data_dir DIR`.
+
+NumPy and SciPy are imported after the flags are checked, and TensorFlow is not at all.
+"""
+
+import sys
+
+from tf_advseg import cli, registry
+from tf_advseg.errors import InputError
+
+PROGRAM = "python -m tf_advseg.data.prepare"
+
+_HELP = f"""usage: {PROGRAM} NAME [flags]
+
+Brings a published data set from its archives into a folder that train.py reads.
+
+names: {", ".join(registry.PREPARED)}
+
+The flags of each: {PROGRAM} NAME --help"""
+
+
+def main() -> None:
+    name, *rest = sys.argv[1:] or ["--help"]
+    if name in ("-h", "--help"):
+        print(_HELP)
+        return
+    if name not in registry.PREPARED:
+        raise InputError(f"{name!r} is no data set; allowed: {', '.join(registry.PREPARED)}")
+    # What argparse shows as the program, in its help and in errors.
+    sys.argv = [f"{PROGRAM} {name}", *rest]
+    registry.load(registry.PREPARED, name)(rest)
+
+
+if __name__ == "__main__":
+    cli.run(main)
