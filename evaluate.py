@@ -2,7 +2,6 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from tf_advseg.data.classes import Classes
     from tf_advseg.data.files import LabeledFiles
     from tf_advseg.evaluation.protocols import Protocol
+    from tf_advseg.evaluation.subject import Subject
 
 # Everything that imports NumPy, Pillow or TensorFlow is imported where it is used: help and wrong
 # flags are told before any of them is loaded, and wrong data before TensorFlow is.
@@ -27,27 +27,6 @@ TRAINING_KEYS = (
     "discriminator_loss",
     "peak_memory_bytes",
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Subject:
-    """What is evaluated: a run's checkpoint, or an export.
-
-    Attributes:
-      predict: image uint8 [1, H, W, 3] -> Prediction.
-      classes: that it predicts.
-      settings: the values of the configuration that it was trained with.
-      selects: whether its confidence is a discriminator's.
-      padding_color: outside of an image, RGB in 0-255.
-      step: of the checkpoint; None for an export.
-    """
-
-    predict: Callable
-    classes: "Classes"
-    settings: dict[str, Any]
-    selects: bool
-    padding_color: tuple[float, float, float]
-    step: int | None = None
 
 
 class Task(NamedTuple):
@@ -66,7 +45,7 @@ def main() -> None:
         run_dir = Path(settings.run_dir)
         trained = dataclasses.asdict(config.stored_config(run_dir))
         task = choose_task(settings, trained, read_classes(run_dir / config.CLASSES_FILE))
-    subject = open_export(settings) if settings.saved_model else open_run(settings)
+    subject = open_subject(settings)
     if settings.images:
         segment_folder(settings, subject)
     else:
@@ -74,45 +53,23 @@ def main() -> None:
         evaluate_split(settings, subject, task)
 
 
-def open_run(settings: config.EvaluateConfig) -> Subject:
-    """Loads a run's checkpoint."""
-    from tf_advseg.evaluation.inference import Predictor
-    from tf_advseg.models.segmenter import padding_color
-    from tf_advseg.saved_run import load_run
+def open_subject(settings: config.EvaluateConfig) -> "Subject":
+    """Loads the run's checkpoint, or the export in its place."""
+    from tf_advseg.evaluation import subject
 
-    run_dir = Path(settings.run_dir)
-    trained = config.stored_config(run_dir)
-    run = load_run(run_dir, settings.checkpoint or trained.eval_checkpoint)
-    predict = Predictor(
-        run.segmenter,
-        run.discriminator,
-        input_scale=run.config.input_scale,
-        scales=settings.scales,
-        flip=settings.flip,
-        sliding_window=settings.sliding_window,
-    )
-    selects = run.discriminator is not None
-    color = padding_color(run.segmenter)
-    return Subject(predict, run.classes, dataclasses.asdict(run.config), selects, color, run.step)
-
-
-def open_export(settings: config.EvaluateConfig) -> Subject:
-    """Loads an exported model."""
-    from tf_advseg.evaluation.exported import load_exported
-    from tf_advseg.models.conventions import NORMALIZATIONS
-
-    model = load_exported(Path(settings.saved_model))
+    if not settings.saved_model:
+        return subject.open_run(settings)
+    export = subject.open_export(Path(settings.saved_model))
     if settings.run_dir:
         from tf_advseg.data.catalog import read_classes
 
         trained = read_classes(Path(settings.run_dir) / config.CLASSES_FILE)
-        require_classes(f"--saved_model {settings.saved_model}", model.classes, trained)
-    color = NORMALIZATIONS[model.config["normalization"]].mean
-    return Subject(model, model.classes, model.config, model.selects, color)
+        require_classes(f"--saved_model {settings.saved_model}", export.classes, trained)
+    return export
 
 
-def evaluate_split(settings: config.EvaluateConfig, subject: Subject, task: Task) -> None:
-    """Evaluates the images of a split, prints the table and writes the results."""
+def evaluate_split(settings: config.EvaluateConfig, subject: "Subject", task: Task) -> None:
+    """Evaluates the images of a split, prints the tables and writes the results."""
     from tf_advseg.evaluation import masks, report
 
     files, protocol = task
@@ -153,15 +110,22 @@ def choose_task(
       settings: the flags.
       trained: the values of the configuration that the model was trained with.
       classes: that it predicts.
+
+    Raises:
+      InputError: flags that do not fit the run, or data that is missing or wrong.
     """
-    protocol = choose_protocol(settings, trained, classes)
-    return Task(split_files(settings, trained, classes), protocol)
+    values = protocol_values(settings, trained, classes)
+    files = split_files(settings, trained, classes)
+
+    from tf_advseg.evaluation.protocols import Protocol
+
+    return Task(files, Protocol(**values))
 
 
-def choose_protocol(
+def protocol_values(
     settings: config.EvaluateConfig, trained: dict[str, Any], classes: "Classes"
-) -> "Protocol":
-    """Returns what of an image is seen: as the flags say, or else as the run was validated."""
+) -> dict[str, Any]:
+    """Returns the values of the Protocol: as the flags say, or else as the run was validated."""
     name = settings.eval_protocol or trained["eval_protocol"]
     size = settings.eval_size or trained["eval_size"]
     if name != FULL and size is None:
@@ -178,10 +142,7 @@ def choose_protocol(
     counts = settings.void_as_background
     counts = trained["void_as_background"] if counts is None else counts
     void_class = classes.background if counts else None
-
-    from tf_advseg.evaluation.protocols import Protocol
-
-    return Protocol(name, size, trained["seed"], void_class)
+    return {"name": name, "size": size, "seed": trained["seed"], "void_class": void_class}
 
 
 def split_files(
@@ -210,7 +171,7 @@ def require_classes(owner: str, classes: "Classes", expected: "Classes") -> None
         )
 
 
-def run_values(run_dir: Path, subject: Subject) -> dict[str, Any]:
+def run_values(run_dir: Path, subject: "Subject") -> dict[str, Any]:
     """Returns what a results.json says of the run rather than of this evaluation."""
     from tf_advseg.data import splits
 
@@ -226,7 +187,7 @@ def run_values(run_dir: Path, subject: Subject) -> dict[str, Any]:
     }
 
 
-def segment_folder(settings: config.EvaluateConfig, subject: Subject) -> None:
+def segment_folder(settings: config.EvaluateConfig, subject: "Subject") -> None:
     """Writes a mask for each image of a folder."""
     from tf_advseg.evaluation import masks
 

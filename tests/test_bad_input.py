@@ -255,6 +255,7 @@ def test_flags_and_data_are_checked_without_tensorflow(data, no_tensorflow):
         ("train", train_flags(data, "--data_dir", data / "gone"), "gone"),
         ("train", train_flags(data), "77"),
         ("evaluate", ("--run_dir", data), str(data)),
+        ("evaluate", ("--run_dir", shared_run().folder, "--data_dir", data / "gone"), "gone"),
         ("export", ("--output",), "--output"),
     ):
         done = script(name, *flags, env=no_tensorflow)

@@ -124,7 +124,9 @@ def test_methods_train_on_full_data_in_every_precision(tmp_path, method, precisi
     assert (results["method"], results["steps"]) == (method, 3)
     assert (results["labeled_images"], results["unlabeled_images"]) == (3, 0)
     assert math.isfinite(results["mean_iou"])
-    assert (results["selected_fraction"] is None) == (method == "baseline")
+    for name in ("selected_fraction", "selection", "confidence_auc"):
+        assert (results[name] is None) == (method == "baseline")
+    assert 0 <= results["probability_auc"] <= 1
     # The run is read back in float32: its networks are rebuilt.
     assert evaluate(run_dir)["steps"] == 3
 
@@ -151,6 +153,13 @@ def test_evaluation_agrees_with_training_and_with_numpy(run, copied, tmp_path):
     assert set(evaluated) == set(trained)
     differs = {name for name in trained if trained[name] != evaluated[name]}
     assert differs <= {"images_per_second"}
+    rows = {row["t_semi"]: row for row in evaluated["selection"]}
+    assert list(rows) == [0, 0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9]
+    assert rows[0.45]["fraction"] == evaluated["selected_fraction"]
+    assert rows[0.45]["accuracy"] == evaluated["selected_accuracy"]
+    for name in ("confidence_auc", "probability_auc"):
+        assert 0 < evaluated[name] < 1
+        assert f"{evaluated[name]:.4f}" in done.stdout
 
     assert sorted(path.name for path in masks.iterdir()) == [f"val_{i}.png" for i in range(3)]
     pairs = [

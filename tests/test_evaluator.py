@@ -2,15 +2,17 @@
 
 import json
 import math
+import weakref
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tf_advseg.errors import InputError
-from tf_advseg.evaluation import evaluator, report, results
+from tf_advseg.evaluation import evaluator, report, results, selection
 from tf_advseg.evaluation.evaluator import Scores
 from tf_advseg.evaluation.inference import Prediction
+from tf_advseg.evaluation.selection import Histogram
 
 NAMES = ("sky", "road", "car", "bus")
 SIZES = [(3, 4), (1, 1), (5, 2), (6, 7)]
@@ -18,13 +20,14 @@ T_SEMI = 0.3
 
 
 def split(seed=0):
-    """Images whose red channel is the prediction and whose green one is the confidence in %."""
+    """Images: red is the predicted class, green the confidence in %, blue the probability in %."""
     generator = np.random.default_rng(seed)
     pairs = []
     for size in SIZES:
         image = np.zeros((*size, 3), np.uint8)
         image[..., 0] = generator.integers(0, 3, size)
         image[..., 1] = generator.integers(0, 100, size)
+        image[..., 2] = generator.integers(50, 100, size)
         label = generator.choice([0, 1, 2, 255], size).astype(np.uint8)
         pairs.append((tf.constant(image), tf.constant(label)))
     return pairs
@@ -34,7 +37,19 @@ def read_prediction(images):
     images = tf.cast(images, tf.int32)
     class_ids = images[..., 0]
     confidence = tf.cast(images[..., 1], tf.float32) / 100 + 0.005
-    return Prediction(class_ids, tf.one_hot(class_ids, 4), confidence)
+    probability = tf.cast(images[..., 2:], tf.float32) / 100
+    return Prediction(class_ids, tf.one_hot(class_ids, 4) * probability, confidence)
+
+
+def exact_auc(pairs, channel):
+    """The share of pairs of a right and a wrong pixel that a channel has in order; ties half."""
+    score = {True: [], False: []}
+    for image, label in pairs:
+        for pixel, true in zip(image.numpy().reshape(-1, 3), label.numpy().ravel()):
+            if true != 255:
+                score[bool(pixel[0] == true)].append(int(pixel[channel]))
+    order = [(r > w) + 0.5 * (r == w) for r in score[True] for w in score[False]]
+    return sum(order) / len(order)
 
 
 def test_scores_equal_counts_over_images_of_many_sizes():
@@ -69,6 +84,42 @@ def test_scores_equal_counts_over_images_of_many_sizes():
     }
 
 
+def test_selection_and_areas_equal_counts_over_images_of_many_sizes():
+    pairs = split(seed=1)
+    for t_semi, count in ((0.2, 10), (0.45, 11)):
+        scores = evaluator.evaluate(read_prediction, pairs, 4, t_semi)
+        rows = scores.confidence.selections()
+        assert len(rows) == count
+        for row in rows:
+            above = total = right = 0
+            for image, label in pairs:
+                valid = label.numpy() != 255
+                chosen = valid & (image.numpy()[..., 1] + 0.5 > 100 * row.threshold)
+                total, above = total + valid.sum(), above + chosen.sum()
+                right += (chosen & (image.numpy()[..., 0] == label.numpy())).sum()
+            assert row.fraction == above / total
+            assert row.accuracy == right / above
+        [own] = [row for row in rows if row.threshold == t_semi]
+        assert (scores.selected, scores.selected_right) == (own.pixels, own.right)
+        # Two hundredths never share a cell, so that the areas are exact.
+        assert scores.confidence.auc == pytest.approx(exact_auc(pairs, 1), abs=1e-12)
+        assert scores.probability.auc == pytest.approx(exact_auc(pairs, 2), abs=1e-12)
+        assert scores.confidence.auc != scores.probability.auc
+
+
+def test_maps_of_an_image_are_freed_before_the_next():
+    alive = []
+
+    def predict(images):
+        assert [reference() for reference in alive] == [None] * len(alive)
+        prediction = read_prediction(images)
+        alive.append(weakref.ref(prediction.probabilities))
+        return prediction
+
+    evaluator.evaluate(predict, split(), 4, T_SEMI)
+    assert len(alive) == len(SIZES)
+
+
 def test_confidence_at_the_threshold_is_not_selected():
     prediction = Prediction(
         tf.zeros([1, 1, 2], tf.int32), tf.ones([1, 1, 2, 1]), tf.constant([[[0.5, 0.75]]])
@@ -89,7 +140,9 @@ def test_each_image_is_handed_on_in_order():
 
 
 def test_split_without_a_labeled_pixel_has_no_scores():
-    scores = Scores(np.zeros((4, 4), np.int64), 0, 0, 1)
+    nothing = histogram([], [])
+    scores = Scores(np.zeros((4, 4), np.int64), nothing, nothing, T_SEMI, 1)
+    assert scores.selected == 0
     assert math.isnan(scores.mean_iou)
     assert math.isnan(scores.pixel_accuracy)
     assert math.isnan(scores.selected_fraction)
@@ -97,9 +150,24 @@ def test_split_without_a_labeled_pixel_has_no_scores():
     assert set(scores.per_class_iou(NAMES).values()) == {None}
 
 
-#: 20 pixels: IoU 6/10, 8/10, 2/4 and none; 16 right; 10 selected, 9 of them right.
+def histogram(confidence, right):
+    """Counts pixels that are right (1) or wrong (0)."""
+    label = tf.ones_like(right, tf.int32)
+    thresholds = selection.thresholds_with(T_SEMI)
+    confidence = tf.constant(confidence, tf.float32)
+    counts = selection.count(confidence, label, tf.cast(right, tf.int32), thresholds)
+    return Histogram(thresholds, counts.numpy())
+
+
+# 20 pixels: IoU 6/10, 8/10, 2/4 and none; 16 right; 10 selected, 9 of them right. Of the 16 * 4
+# pairs of a right and a wrong pixel, 9 * 3 are in order by confidence, and 9 * 1 + 7 * 3 are ties.
+RIGHT = [1] * 9 + [0] + [1] * 7 + [0] * 3
 HAND_MADE = Scores(
-    np.array([[6, 1, 1, 0], [1, 8, 0, 0], [1, 0, 2, 0], [0, 0, 0, 0]]), 10, 9, images=2
+    np.array([[6, 1, 1, 0], [1, 8, 0, 0], [1, 0, 2, 0], [0, 0, 0, 0]]),
+    histogram([0.75] * 10 + [0.25] * 10, RIGHT),
+    histogram([0.9 if right else 0.5 for right in RIGHT], RIGHT),
+    T_SEMI,
+    images=2,
 )
 
 
@@ -111,13 +179,26 @@ def test_score_values_are_the_scores():
     assert values["per_class_iou"]["bus"] is None
     assert values["selected_fraction"] == 10 / 20
     assert values["selected_accuracy"] == 9 / 10
+    assert values["confidence_auc"] == pytest.approx((27 + 30 / 2) / 64)
+    assert values["probability_auc"] == 1
+    rows = values["selection"]
+    assert [row["t_semi"] for row in rows] == [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+    assert [row["fraction"] for row in rows] == [1] * 3 + [0.5] * 5 + [0] * 2
+    assert [row["accuracy"] for row in rows[:8]] == [16 / 20] * 3 + [9 / 10] * 5
 
 
 def test_selection_without_a_discriminator_means_nothing():
     values = report.score_values(HAND_MADE, NAMES, selects=False)
     assert values["selected_fraction"] is None
     assert values["selected_accuracy"] is None
-    assert "selected" not in report.table(HAND_MADE, NAMES, selects=False)
+    assert values["selection"] is None
+    assert values["confidence_auc"] is None
+    assert values["probability_auc"] == 1
+    shown = report.table(HAND_MADE, NAMES, selects=False)
+    assert "selected" not in shown
+    assert "T_semi" not in shown
+    assert "by confidence" not in shown
+    assert shown.splitlines()[-1].split() == ["by", "largest", "probability", "1.0000"]
 
 
 def test_table_shows_every_class_and_the_means():
@@ -135,11 +216,39 @@ def test_table_shows_every_class_and_the_means():
     assert len({len(line) for line in lines[:5]}) == 1
 
 
+def test_selection_is_shown_by_threshold_and_the_areas_below_it():
+    lines = report.table(HAND_MADE, NAMES, selects=True).splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith("T_semi"))
+    thresholds, selected, right = (line.split() for line in lines[start : start + 3])
+    assert thresholds == ["T_semi", "0", *(f"0.{tenths}" for tenths in range(1, 10))]
+    assert selected == ["selected", "%", *["100.0"] * 3, *["50.0"] * 5, *["0.0"] * 2]
+    assert right == ["of", "them", "right", "%", *["80.0"] * 3, *["90.0"] * 5, "-", "-"]
+    assert len({len(line) for line in lines[start : start + 3]}) == 1
+    assert len(lines[start]) < 80
+    assert lines[-2].split() == ["by", "confidence", "0.6562"]
+    assert lines[-1].split() == ["by", "largest", "probability", "1.0000"]
+
+
+def test_area_of_pixels_that_are_all_right_is_said_to_be_none():
+    all_right = histogram([0.2, 0.9], [1, 1])
+    scores = Scores(np.diag([1, 1, 0, 0]), all_right, all_right, T_SEMI, 1)
+    lines = report.table(scores, NAMES, selects=True).splitlines()
+    assert lines[-2].endswith("none: all pixels are of one kind")
+    assert lines[-1].endswith("none: all pixels are of one kind")
+
+
 def test_results_file_has_every_key_and_null_for_nan(tmp_path):
     path = tmp_path / "results.json"
     results.write(
         path,
-        {"mean_iou": 0.5, "pixel_accuracy": math.nan, "per_class_iou": {"a": None}, "seed": 0},
+        {
+            "mean_iou": 0.5,
+            "pixel_accuracy": math.nan,
+            "per_class_iou": {"a": None},
+            "seed": 0,
+            "steps": 7,
+            "selection": [{"t_semi": 0.9, "fraction": 0.0, "accuracy": math.nan}],
+        },
     )
 
     def refuse(constant):
@@ -151,7 +260,9 @@ def test_results_file_has_every_key_and_null_for_nan(tmp_path):
     assert document["pixel_accuracy"] is None
     assert document["per_class_iou"] == {"a": None}
     assert document["seed"] == 0
-    assert document["steps"] is None
+    assert document["selection"] == [{"t_semi": 0.9, "fraction": 0.0, "accuracy": None}]
+    assert document["steps"] == 7
+    assert document["best_mean_iou"] is None
     assert results.read(path) == document
     assert [entry.name for entry in tmp_path.iterdir()] == ["results.json"]
 
@@ -160,6 +271,7 @@ def test_results_file_has_the_promised_keys():
     promised = """
         mean_iou best_mean_iou pixel_accuracy per_class_iou steps images_per_second
         peak_memory_bytes selected_fraction method dataset seed labeled_images unlabeled_images
+        selection confidence_auc probability_auc
     """
     assert set(promised.split()) <= set(results.RESULT_KEYS)
 

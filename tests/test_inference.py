@@ -1,12 +1,12 @@
-"""Prediction over scales, mirrored and in windows, against plain sums."""
+"""Prediction over scales and mirrored, against plain sums."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_networks import tiny_discriminator, tiny_segmenter
+from tiny_networks import picture, resized, tiny_discriminator, tiny_segmenter
 
-from tf_advseg.evaluation.inference import Predictor, window_slices
+from tf_advseg.evaluation.inference import Predictor
 
 
 @pytest.fixture(scope="module")
@@ -14,16 +14,8 @@ def segmenter():
     return tiny_segmenter()
 
 
-def picture(height, width, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (1, height, width, 3), np.uint8)
-
-
 def softmax_of(segmenter, images):
     return tf.nn.softmax(segmenter(tf.cast(images, tf.float32), training=False)).numpy()
-
-
-def resized(maps, height, width):
-    return tf.image.resize(tf.cast(maps, tf.float32), (height, width), antialias=True)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 5), (16, 8)])
@@ -86,43 +78,20 @@ def test_flip_changes_nothing_for_a_symmetric_network(window):
     np.testing.assert_allclose(plain.probabilities, flipped.probabilities, atol=1e-6)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (9, 12), (8, 11)])
-def test_window_that_covers_the_image_gives_the_plain_prediction(segmenter, size):
+@pytest.mark.parametrize("size", [(5, 6), (6, 7), (9, 4)])
+def test_flip_changes_nothing_for_a_network_of_mirrored_kernels(size):
+    symmetric = tiny_segmenter()
+    body = symmetric.get_layer("body")
+    kernel, bias = body.get_weights()
+    body.set_weights([kernel + kernel[:, ::-1], bias])
     images = picture(*size)
-    plain = Predictor(segmenter, scales=(0.75, 1))(images)
-    windowed = Predictor(segmenter, scales=(0.75, 1), sliding_window=(9, 12))(images)
-    for of_plain, of_window in zip(plain, windowed):
-        np.testing.assert_allclose(of_plain, of_window, atol=1e-6)
-
-
-@pytest.mark.parametrize("flip", [False, True])
-def test_windows_average_the_logits_of_every_window_over_a_pixel(segmenter, flip):
-    images = picture(10, 9, seed=3).astype(np.float32)
-
-    def by_hand(images):
-        total, count = np.zeros((1, 10, 9, 3)), np.zeros((10, 9, 1))
-        # Windows of 6: of 10 rows they start at 0 and 4, of 9 columns at 0 and 3.
-        for top in (0, 4):
-            for left in (0, 3):
-                area = np.s_[:, top : top + 6, left : left + 6]
-                total[area] += segmenter(images[area]).numpy()
-                count[area[1:]] += 1
-        return tf.nn.softmax(total / count).numpy()
-
-    expected = by_hand(images)
-    if flip:
-        expected = (expected + by_hand(images[:, :, ::-1])[:, :, ::-1]) / 2
-    predicted = Predictor(segmenter, flip=flip, sliding_window=(6, 6))(images)
-    np.testing.assert_allclose(predicted.probabilities, expected, atol=1e-5)
-
-
-def test_windows_take_batches(segmenter):
-    images = np.concatenate([picture(7, 8, seed=1), picture(7, 8, seed=2)])
-    predictor = Predictor(segmenter, sliding_window=(4, 5))
-    together = predictor(images).probabilities
-    for index in range(2):
-        alone = predictor(images[index : index + 1]).probabilities[0]
-        np.testing.assert_allclose(together[index], alone, atol=1e-6)
+    plain = Predictor(symmetric)(images)
+    flipped = Predictor(symmetric, flip=True)(images)
+    np.testing.assert_allclose(plain.probabilities, flipped.probabilities, atol=1e-6)
+    # And the prediction of the mirrored image is the mirrored prediction, of any network.
+    flipping = Predictor(tiny_segmenter(), flip=True)
+    mirrored = flipping(images[:, :, ::-1]).probabilities.numpy()
+    np.testing.assert_array_equal(flipping(images).probabilities, mirrored[:, :, ::-1])
 
 
 def test_confidence_is_the_discriminators(segmenter):
@@ -157,18 +126,17 @@ def test_many_sizes_share_one_graph():
     assert len(traced) == after_first
 
 
-@pytest.mark.parametrize("window", [1, 2, 3, 4, 5, 7, 16, 33, 321])
-def test_windows_cover_an_axis_evenly_with_a_third_of_overlap(window):
-    for length in [*range(1, 70), 321, 500, 513, 2048]:
-        slices = window_slices(length, window)
-        starts = [part.start for part in slices]
-        assert {part.stop - part.start for part in slices} == {min(window, length)}
-        assert starts[0] == 0
-        assert slices[-1].stop == length
-        assert starts == sorted(set(starts))
-        steps = np.diff(starts)
-        if len(steps):
-            assert steps.max() - steps.min() <= 1
-            # A third of the window, but for rounding; a window of one pixel cannot overlap.
-            assert window == 1 or window - steps.max() >= window / 3 - 0.5
-            assert steps.max() <= window
+def test_views_run_one_after_the_other():
+    traced = []
+
+    class Counting(keras.layers.Layer):
+        def call(self, inputs):
+            traced.append(inputs.shape)
+            return inputs
+
+    image = keras.Input((None, None, 3))
+    network = keras.Model(image, Counting()(image))
+    built = len(traced)
+    Predictor(network, scales=(0.5, 1, 2), flip=True)(picture(8, 8))
+    # One graph holds one view: TensorFlow runs the branches of a graph side by side.
+    assert len(traced) == built + 1

@@ -56,6 +56,19 @@ def test_padded_image_is_what_the_authors_feed_and_crop_back(predict):
         np.testing.assert_allclose(own, expected[:, :9], rtol=1e-5, atol=1e-6)
 
 
+def test_padding_is_outside_of_every_view_and_absent_around_a_large_image():
+    image = tf.constant(np.random.default_rng(3).integers(0, 256, (1, 11, 7, 3)).astype(np.uint8))
+    views = Predictor(tiny_segmenter(), tiny_discriminator(), scales=(0.75, 1), flip=True)
+    padded = np.full((1, 13, 15, 3), COLOR, np.float32)
+    padded[:, :11, :7] = image
+    expected = views(tf.constant(padded))
+    for own, whole in zip(Protocol("padded", (13, 15)).wrap(views, COLOR)(image), expected):
+        np.testing.assert_allclose(own, whole[:, :11, :7], rtol=1e-5, atol=1e-6)
+    # Nothing to pad.
+    for own, plain in zip(Protocol("padded", (11, 6)).wrap(views, COLOR)(image), views(image)):
+        np.testing.assert_allclose(own, plain, rtol=1e-5, atol=1e-6)
+
+
 def test_padding_reaches_the_prediction_at_the_border_only(predict):
     image = tf.constant(np.random.default_rng(2).integers(0, 256, (1, 12, 12, 3)).astype(np.uint8))
     plain = predict(image)

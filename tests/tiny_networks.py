@@ -56,6 +56,16 @@ def tiny_discriminator(
     return keras.Model(maps, keras.layers.Activation("linear", dtype="float32")(x))
 
 
+def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """A random image, uint8 [1, height, width, 3]."""
+    return np.random.default_rng(seed).integers(0, 256, (1, height, width, 3), np.uint8)
+
+
+def resized(maps: np.ndarray | tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """Maps [B, h, w, C] resized to float32 [B, height, width, C], smoothed where they shrink."""
+    return tf.image.resize(tf.cast(maps, tf.float32), (height, width), antialias=True)
+
+
 def random_batch(seed: int = 0, *, size: tuple[int, int] = (6, 7), unlabeled: bool = True) -> dict:
     """A step's input: two images of each kind, some label pixels void, some others padded."""
     generator = np.random.default_rng(seed)

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from tf_advseg.data import VOID_LABEL
-from tf_advseg.evaluation import metrics
+from tf_advseg.evaluation import metrics, selection
 from tf_advseg.evaluation.inference import Prediction
 
 
@@ -17,14 +16,16 @@ class Scores:
 
     Attributes:
       confusion: int64 [C, C], rows true and columns predicted.
-      selected: pixels with a class whose confidence is above t_semi.
-      selected_right: those of them whose predicted class is right.
+      confidence: the pixels with a class, by confidence.
+      probability: the same, by the largest probability.
+      t_semi: the confidence above which a pixel counts as selected; a threshold of `confidence`.
       images: number of images.
     """
 
     confusion: np.ndarray
-    selected: int
-    selected_right: int
+    confidence: selection.Histogram
+    probability: selection.Histogram
+    t_semi: float
     images: int
 
     @property
@@ -36,15 +37,24 @@ class Scores:
         return metrics.pixel_accuracy(self.confusion)
 
     @property
+    def selected(self) -> int:
+        """Pixels with a class whose confidence is above `t_semi`."""
+        return self.confidence.above(self.t_semi).pixels
+
+    @property
+    def selected_right(self) -> int:
+        """Those of the selected pixels whose predicted class is right."""
+        return self.confidence.above(self.t_semi).right
+
+    @property
     def selected_fraction(self) -> float:
-        """Share of the pixels with a class that is selected, in 0-1."""
-        total = int(self.confusion.sum())
-        return self.selected / total if total else float("nan")
+        """Share of the pixels with a class that is selected, in 0-1; NaN without such pixels."""
+        return self.confidence.above(self.t_semi).fraction
 
     @property
     def selected_accuracy(self) -> float:
         """Share of the selected pixels that is right, in 0-1; NaN if none is selected."""
-        return self.selected_right / self.selected if self.selected else float("nan")
+        return self.confidence.above(self.t_semi).accuracy
 
     def per_class_iou(self, names: Sequence[str]) -> dict[str, float | None]:
         """Returns IoU by class name, None for a class that occurs nowhere."""
@@ -72,27 +82,40 @@ def evaluate(
     Returns:
       the counts over all images.
     """
-    confusion = tf.zeros([num_classes, num_classes], tf.int64)
-    selections = tf.zeros([2], tf.int64)
+    thresholds = selection.thresholds_with(t_semi)
+    totals = (
+        tf.zeros([num_classes, num_classes], tf.int64),
+        selection.no_counts(thresholds),
+        selection.no_counts(thresholds),
+    )
     count = 0
     for image, label in images:
         prediction = predict(image[tf.newaxis])
-        confusion += _confusion(label, prediction.class_ids[0], num_classes)
-        selections += _selections(label, prediction, t_semi)
+        counts = _counts(label, prediction, thresholds, num_classes)
+        totals = tuple(total + new for total, new in zip(totals, counts, strict=True))
         count += 1
         if on_image is not None:
             on_image(image, label, prediction)
-    selected, selected_right = selections.numpy().tolist()
-    return Scores(confusion.numpy(), selected, selected_right, count)
-
-
-_confusion = tf.function(metrics.confusion_matrix, reduce_retracing=True)
+        del prediction  # Its maps are large, and the next image's are about to be made.
+    confusion, by_confidence, by_probability = (total.numpy() for total in totals)
+    return Scores(
+        confusion,
+        selection.Histogram(thresholds, by_confidence),
+        selection.Histogram(thresholds, by_probability),
+        t_semi,
+        count,
+    )
 
 
 @tf.function(reduce_retracing=True)
-def _selections(label: tf.Tensor, prediction: Prediction, t_semi: float) -> tf.Tensor:
-    """Returns int64 [2]: how many pixels with a class are selected, and how many of those right."""
-    label = tf.cast(label, tf.int32)
-    selected = (prediction.confidence[0] > t_semi) & (label != VOID_LABEL)
-    right = selected & (prediction.class_ids[0] == label)
-    return tf.stack([tf.math.count_nonzero(selected), tf.math.count_nonzero(right)])
+def _counts(
+    label: tf.Tensor, prediction: Prediction, thresholds: tuple[float, ...], num_classes: int
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns an image's part of the confusion matrix and of both histograms, all int64."""
+    class_ids = prediction.class_ids[0]
+    largest = tf.reduce_max(prediction.probabilities[0], axis=-1)
+    return (
+        metrics.confusion_matrix(label, class_ids, num_classes),
+        selection.count(prediction.confidence[0], label, class_ids, thresholds),
+        selection.count(largest, label, class_ids, thresholds),
+    )

@@ -1,6 +1,7 @@
 """From an image of any size to class probabilities and confidence at that size."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import keras
@@ -8,6 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 _WINDOW_OVERLAP = 1 / 3  # Of neighbouring sliding windows, so that no pixel is only at a border.
+_BAND = 64  # Rows of a large map that are computed at a time.
+
+_AtScale = Callable[[tf.Tensor, float], tf.Tensor | np.ndarray]
 
 
 class Prediction(NamedTuple):
@@ -107,21 +111,25 @@ class Predictor:
         flip: bool = False,
         sliding_window: tuple[int, int] | None = None,
     ):
-        self._segmenter = segmenter
-        self._discriminator = discriminator
-        self._input_scale = input_scale
         self._scales = tuple(scale * input_scale for scale in scales)
         self._flip = flip
         self._window = sliding_window
+        self._classes = segmenter.output_shape[-1]
         any_images = tf.TensorSpec([None, None, None, 3], tf.float32)
-        classes = segmenter.output_shape[-1]
-        any_maps = tf.TensorSpec([None, None, None, classes], tf.float32)
+        any_scale = tf.TensorSpec([], tf.float32)
+        any_maps = tf.TensorSpec([None, None, None, self._classes], tf.float32)
         # Signatures of any size, so that images of many sizes do not each trace a graph.
-        self._whole = tf.function(self._predict_whole, input_signature=[any_images])
-        self._logits = tf.function(
-            lambda images: self._segmenter(images, training=False), input_signature=[any_images]
+        self._whole = tf.function(
+            functools.partial(probabilities_at_scale, segmenter),
+            input_signature=[any_images, any_scale],
         )
-        self._finish = tf.function(self._prediction, input_signature=[any_maps])
+        self._logits = tf.function(
+            lambda images: segmenter(images, training=False), input_signature=[any_images]
+        )
+        self._finish = tf.function(
+            lambda maps: prediction_from(maps, discriminator, input_scale),
+            input_signature=[any_maps],
+        )
 
     def __call__(self, images: tf.Tensor) -> Prediction:
         """Predicts a batch of images of one size.
@@ -130,45 +138,64 @@ class Predictor:
           images: uint8 or float32 [B, H, W, 3], RGB in 0-255.
         """
         images = tf.cast(images, tf.float32)
-        if self._window is None:
-            return self._whole(images)
-        return self._finish(self._average(images, self._in_windows))
+        at_scale = self._whole if self._window is None else self._in_windows
+        # Made a tensor first: an array that it comes from is then freed before the last part.
+        probabilities = tf.convert_to_tensor(self._average(images, at_scale))
+        return self._finish(probabilities)
 
-    def _predict_whole(self, images: tf.Tensor) -> Prediction:
-        def at_scale(images: tf.Tensor, scale: float) -> tf.Tensor:
-            return probabilities_at_scale(self._segmenter, images, scale)
+    def _average(self, images: tf.Tensor, at_scale: _AtScale) -> tf.Tensor | np.ndarray:
+        """Returns the mean of at_scale(images, scale) over the views, float32 [B, H, W, C]."""
+        mirrors = (False, True) if self._flip else (False,)
+        views = [(scale, mirror) for scale in self._scales for mirror in mirrors]
+        if len(views) == 1:
+            return at_scale(images, self._scales[0])
+        # One view after the other, and not all in one graph: it would run them side by side.
+        total = np.zeros((*images.shape[:3], self._classes), np.float32)
+        for scale, mirror in views:
+            step = -1 if mirror else 1
+            total += np.asarray(at_scale(images[:, :, ::step], scale))[:, :, ::step]
+        total /= len(views)
+        return total
 
-        return self._prediction(self._average(images, at_scale))
-
-    def _average(self, images: tf.Tensor, predict) -> tf.Tensor:
-        """Returns the mean of predict(images, scale) over the scales, and mirrored too if asked."""
-        total, count = 0.0, 0
-        for scale in self._scales:
-            total, count = total + predict(images, scale), count + 1
-            if self._flip:
-                mirrored = predict(images[:, :, ::-1], scale)
-                total, count = total + mirrored[:, :, ::-1], count + 1
-        return total / count
-
-    def _prediction(self, probabilities: tf.Tensor) -> Prediction:
-        return prediction_from(probabilities, self._discriminator, self._input_scale)
-
-    def _in_windows(self, images: tf.Tensor, scale: float) -> tf.Tensor:
+    def _in_windows(self, images: tf.Tensor, scale: float) -> np.ndarray:
         """As `probabilities_at_scale`, but the segmenter sees one window at a time.
 
-        Its features, the most of its memory, are then those of one window. Sums of logits are kept
-        in the host's memory. The discriminator sees the whole map all the same: it is small.
+        Its features, the most of its memory, are then those of one window. Maps of the whole image
+        are NumPy's, since TensorFlow does not give a large tensor's memory back. The discriminator
+        sees the whole map all the same: beside ResNet-101 it does not show in the peak.
+
+        Args:
+          images: float32 [B, H, W, 3], RGB in 0-255.
+          scale: of the images that the network sees.
+
+        Returns:
+          float32 [B, H, W, C].
         """
-        size = tf.shape(images)[1:3]
+        size = tuple(images.shape[1:3])
         scaled = resize(images, scaled_size(size, scale))
         batch, height, width, _ = scaled.shape
-        total = np.zeros((batch, height, width, self._segmenter.output_shape[-1]), np.float32)
+        maps = np.zeros((batch, height, width, self._classes), np.float32)
         count = np.zeros((height, width, 1), np.float32)
         for rows in window_slices(height, self._window[0]):
             for columns in window_slices(width, self._window[1]):
-                total[:, rows, columns] += self._logits(scaled[:, rows, columns]).numpy()
+                maps[:, rows, columns] += self._logits(scaled[:, rows, columns]).numpy()
                 count[rows, columns] += 1
-        return tf.nn.softmax(resize(total / count, size))
+        maps /= count
+        if (height, width) != size:
+            maps = _resize_by_class(maps, size)
+        for row in range(0, size[0], _BAND):
+            rows = slice(row, row + _BAND)
+            maps[:, rows] = tf.nn.softmax(maps[:, rows]).numpy()
+        return maps
+
+
+def _resize_by_class(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Returns what `resize` does, to the bit, of [B, h, w, C] but without a large tensor."""
+    resized = np.empty((maps.shape[0], *size, maps.shape[-1]), np.float32)
+    for index in range(maps.shape[-1]):
+        one = slice(index, index + 1)
+        resized[..., one] = resize(maps[..., one], size).numpy()
+    return resized
 
 
 def window_slices(length: int, window: int) -> list[slice]:

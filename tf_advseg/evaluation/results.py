@@ -23,6 +23,9 @@ RESULT_KEYS = (
     "peak_memory_bytes",
     "selected_fraction",
     "selected_accuracy",
+    "selection",
+    "confidence_auc",
+    "probability_auc",
     "train_selected_fraction",
     "discriminator_loss",
     "method",
@@ -34,7 +37,7 @@ RESULT_KEYS = (
 
 
 def write(path: Path, values: dict[str, Any]) -> None:
-    """Writes a results.json with every key; NaN, which JSON has not, becomes null.
+    """Writes a results.json with every key; NaN, which JSON has not, becomes null at any depth.
 
     Raises:
       KeyError: `values` has a key that a results.json has not.
@@ -46,6 +49,10 @@ def write(path: Path, values: dict[str, Any]) -> None:
 
 
 def _json_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _json_value(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_json_value(item) for item in value]
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
@@ -53,7 +60,7 @@ def read(path: Path) -> dict[str, Any] | None:
     """Returns the values of a results.json; None if there is no such file.
 
     Raises:
-      InputError: it is no JSON object.
+      InputError: it is no JSON object, or does not say how many steps were taken.
     """
     if not path.is_file():
         return None
@@ -63,4 +70,7 @@ def read(path: Path) -> dict[str, Any] | None:
         raise InputError(f"cannot read {path}: {error}") from None
     if not isinstance(values, dict):
         raise InputError(f"{path} is no JSON object")
-    return values
+    if not isinstance(values.get("steps"), int):
+        raise InputError(f"{path} does not say how many steps were taken; delete it to go on")
+    # One that an older version wrote may have fewer keys.
+    return {**dict.fromkeys(RESULT_KEYS), **values}
