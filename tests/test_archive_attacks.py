@@ -7,7 +7,10 @@ import tracemalloc
 import zipfile
 
 import pytest
-from test_archives import (
+
+from tests.archive_cases import (
+    GNU,
+    PAX,
     entry,
     of_each_kind,
     read,
@@ -16,10 +19,7 @@ from test_archives import (
     write_tar,
     write_zip,
 )
-
 from tf_advseg.data.prepare import archives
-
-GNU, PAX = tarfile.GNU_FORMAT, tarfile.PAX_FORMAT
 
 HOSTILE = {
     "up": "../a.png",

@@ -1,15 +1,24 @@
 """The reader of archives: right bytes in order, and an InputError for whatever is hostile."""
 
 import gzip
-import io
 import os
 import random
 import tarfile
-import warnings
-import zipfile
 
 import pytest
 
+from tests.archive_cases import (
+    PAX,
+    entry,
+    is_png,
+    of_each_kind,
+    read,
+    refused,
+    write_plain,
+    write_tar,
+    write_tgz,
+    write_zip,
+)
 from tf_advseg.data.prepare import archives
 from tf_advseg.errors import InputError
 
@@ -22,64 +31,6 @@ FILES = {
     f"set/{'deep/' * 50}c.png": b"sea",
 }
 PNGS = [(name, content) for name, content in FILES.items() if name.endswith(".png")]
-PAX, GNU = tarfile.PAX_FORMAT, tarfile.GNU_FORMAT
-
-
-def is_png(name):
-    return name.endswith(".png")
-
-
-def entry(name, content=b"", type_=tarfile.REGTYPE, **fields):
-    info = tarfile.TarInfo(name)
-    info.size, info.type = len(content), type_
-    for key, value in fields.items():
-        setattr(info, key, value)
-    return info, content
-
-
-def write_tar(path, entries, mode="w", **options):
-    with tarfile.open(path, mode, **options) as archive:
-        for info, content in entries:
-            archive.addfile(info, io.BytesIO(content) if content else None)
-    return path
-
-
-def write_zip(path, files, compression=zipfile.ZIP_DEFLATED):
-    with warnings.catch_warnings(), zipfile.ZipFile(path, "w", compression) as archive:
-        warnings.simplefilter("ignore")  # of names that are there twice
-        for name, content in files:
-            archive.writestr(name, content)
-    return path
-
-
-def write_tgz(path, files, format_=PAX):
-    return write_tar(path, [entry(*file) for file in files], "w:gz", format=format_)
-
-
-def write_plain(path, files, format_=PAX):
-    return write_tar(path, [entry(*file) for file in files], format=format_)
-
-
-WRITERS = {
-    "tar": write_plain,
-    "gnu tar": lambda path, files: write_plain(path, files, GNU),
-    "tgz": write_tgz,
-    "gnu tgz": lambda path, files: write_tgz(path, files, GNU),
-    "zip": write_zip,
-    "stored zip": lambda path, files: write_zip(path, files, zipfile.ZIP_STORED),
-}
-of_each_kind = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS.keys())
-
-
-def read(path, wanted=is_png, **limits):
-    return list(archives.read(path, wanted, title="reading", **limits))
-
-
-def refused(path, match, wanted=is_png, **limits):
-    with pytest.raises(InputError, match=match) as caught:
-        read(path, wanted, **limits)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 class TestSound:

@@ -9,7 +9,7 @@ from tests.runs import TINY, call
 @pytest.mark.parametrize(
     ("data_set", "made", "method", "says"),
     [
-        # Of the 5 images in train_aug; a half is drawn by each image's own number.
+        # Of the 5 images in train_aug, a half rounded down.
         ("voc2012", Voc, "semi", "21 classes, 2 labeled and 3 unlabeled images, 2 for validation"),
         ("cityscapes", Cityscapes, "baseline", "19 classes, 2 labeled and 2 unlabeled images (not"),
     ],

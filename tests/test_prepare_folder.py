@@ -2,16 +2,26 @@
 
 import fcntl
 import functools
+import json
 import os
 import shutil
 from unittest import mock
 
 import pytest
 
-from tests.archives_made import PREPARE, Voc, content_of, extracted, prepare, tar
+from tests.archives_made import (
+    PREPARE,
+    Voc,
+    content_of,
+    extracted,
+    official_digest,
+    prepare,
+    tar,
+)
 from tests.runs import fails_with
-from tf_advseg.data.prepare import download, parts
+from tf_advseg.data.prepare import download, layout, parts
 from tf_advseg.data.prepare.layout import Folder
+from tf_advseg.errors import InputError
 
 OTHER = "--allow_other_archive"
 LABELS = "SegmentationClass"
@@ -29,26 +39,29 @@ def fails(capsys):
     return functools.partial(fails_with, capsys, PREPARE, "voc2012")
 
 
-def fake_fetch(folder, calls):
-    def fetch(source, into):
-        calls.append(source.file_name)
-        into.mkdir(exist_ok=True)
-        return shutil.copy(folder / source.file_name, into / source.file_name)
+@pytest.fixture
+def fetched(tmp_path, monkeypatch):
+    """The names of what is downloaded: copies of the archives in tmp_path."""
+    names = []
 
-    return fetch
+    def fetch(url, path, expected, size):
+        names.append(path.name)
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(tmp_path / path.name, path)
+
+    monkeypatch.setattr(download, "fetch", fetch)
+    return names
 
 
 @pytest.mark.parametrize("given", [(), ("VOCtrainval_11-May-2012.tar",)])
-def test_download(given, made, tmp_path, capsys, monkeypatch):
+def test_download(given, made, tmp_path, capsys, fetched):
     voc, folder = made
     voc.both(tmp_path)
-    calls = []
-    monkeypatch.setattr(download, "fetch", fake_fetch(tmp_path, calls))
     flags = [word for name in given for word in ("--archive", tmp_path / name, "--download")]
     # What is downloaded was checked by `fetch`; only the counts are others.
     assert prepare("voc2012", "--data_dir", folder, *flags, OTHER) == 0
-    assert calls == ["VOCtrainval_11-May-2012.tar", "benchmark.tgz"][len(given) :]
-    assert sorted(p.name for p in (folder / "archives").iterdir()) == calls
+    assert fetched == ["VOCtrainval_11-May-2012.tar", "benchmark.tgz"][len(given) :]
+    assert sorted(p.name for p in (folder / "archives").iterdir()) == fetched
     size = "0.1 MB" if not given else "0.0 MB"
     assert f"the archives in {folder / 'archives'} ({size}) may be deleted" in (
         capsys.readouterr().out
@@ -57,7 +70,55 @@ def test_download(given, made, tmp_path, capsys, monkeypatch):
     assert prepare("voc2012", "--data_dir", folder) == 0
     out = capsys.readouterr().out
     assert "is finished" in out and "may be deleted" not in out
-    assert len(calls) == 2 - len(given)
+    assert len(fetched) == 2 - len(given)
+
+
+def begin(folder, *flags):
+    """Prepares a folder and takes an image and a list away, so that it is not finished."""
+    assert prepare("voc2012", "--data_dir", folder, *flags) == 0
+    (folder / "ImageSets/Segmentation/val.txt").unlink()
+    (folder / "JPEGImages/2007_000033.jpg").unlink()
+
+
+def test_folder_of_other_archives_is_not_finished_by_a_download(made, tmp_path, fails, fetched):
+    voc, folder = made
+    archives = voc.both(tmp_path)
+    begin(folder, *archives)
+    says = "VOCtrainval_11-May-2012.tar (VOC 2012)", "begun with", "--archive FILE", str(folder)
+    for flags in ((), ("--download",), (OTHER,)):
+        fails("--data_dir", folder, *flags, says=says)
+    fails("--data_dir", folder, *archives[:2], OTHER, "--download", says="benchmark.tgz (SBD)")
+    assert fetched == [] and not (folder / "archives").exists()
+    assert prepare("voc2012", "--data_dir", folder, *archives) == 0
+
+
+def test_folder_of_given_official_archives(made, tmp_path, fails, fetched, monkeypatch):
+    voc, folder = made
+    archives = voc.both(tmp_path)
+    monkeypatch.setattr(download, "digest", official_digest)
+    begin(folder, *archives)
+    says = "VOCtrainval_11-May-2012.tar (VOC 2012) is missing", "--archive FILE", "or --download"
+    fails("--data_dir", folder, OTHER, says=says)
+    fails("--data_dir", folder, *archives[:2], OTHER, says=("benchmark.tgz (SBD)", "--download"))
+    assert fetched == []
+    assert prepare("voc2012", "--data_dir", folder, "--download", OTHER) == 0
+    assert fetched == ["VOCtrainval_11-May-2012.tar", "benchmark.tgz"]
+
+
+def test_folder_of_downloads_is_finished_by_the_same_command(made, tmp_path, fetched):
+    voc, folder = made
+    archives = voc.both(tmp_path)
+    begin(folder, OTHER)
+    before = (folder / "prepare.json").read_bytes()
+    shutil.rmtree(folder / "archives")
+    assert prepare("voc2012", "--data_dir", folder, OTHER) == 0
+    assert fetched == ["VOCtrainval_11-May-2012.tar", "benchmark.tgz"] * 2
+    assert (folder / "prepare.json").read_bytes() == before
+    # What was given must be given again, or be asked for.
+    shutil.rmtree(folder)
+    begin(folder, *archives[:2], "--download", OTHER)
+    origins = json.loads((folder / "prepare.json").read_text())["archives"]
+    assert [origin["downloaded"] for origin in origins] == [False, True]
 
 
 def test_finished_folder_is_told_without_reading_archives(made, tmp_path, capsys, monkeypatch):
@@ -113,7 +174,7 @@ def test_folder_with_a_gap_is_no_data_set_until_it_is_filled(name, made, tmp_pat
     with monkeypatch.context() as patch:
         patch.setattr(Folder, "write", mock.Mock(side_effect=KeyboardInterrupt))
         assert prepare("voc2012", "--data_dir", folder, *archives) == 130
-    assert not (folder / "ImageSets/Segmentation").exists()
+    assert list((folder / "ImageSets/Segmentation").iterdir()) == []
     assert prepare("voc2012", "--data_dir", folder, *archives) == 0
     assert content_of(folder) == before
 
@@ -151,13 +212,33 @@ def test_foreign_files_are_refused(name, made, tmp_path, fails):
     assert content_of(folder) == {name: b"mine"}
 
 
-def test_foreign_file_beside_ours_and_foreign_manifest(made, tmp_path, fails):
+@pytest.mark.parametrize("name", [".DS_Store", "notes/a.txt", "ImageSets/Segmentation/mine.txt"])
+def test_files_of_a_user_in_a_folder_of_ours_stay(name, made, tmp_path):
     voc, folder = made
     archives = voc.both(tmp_path)
     prepare("voc2012", "--data_dir", folder, *archives)
-    (folder / "mine").mkdir()
-    fails("--data_dir", folder, *archives, says="holds other files (mine)")
-    (folder / "mine").rmdir()
+    extracted(folder, {name: b"2007_000033\n"})
+    before = content_of(folder)
+    assert prepare("voc2012", "--data_dir", folder, *archives) == 0
+    (folder / "JPEGImages/2007_000033.jpg").unlink()
+    assert prepare("voc2012", "--data_dir", folder, *archives) == 0
+    assert content_of(folder) == before
+
+
+def test_list_that_cannot_be_removed(made, tmp_path, fails):
+    voc, folder = made
+    archives = voc.both(tmp_path)
+    prepare("voc2012", "--data_dir", folder, *archives)
+    listed = folder / "ImageSets/Segmentation/val.txt"
+    listed.unlink()
+    listed.mkdir()
+    fails("--data_dir", folder, *archives, says=(f"cannot remove {listed}: ", "directory"))
+
+
+def test_foreign_manifest(made, tmp_path, fails):
+    voc, folder = made
+    archives = voc.both(tmp_path)
+    prepare("voc2012", "--data_dir", folder, *archives)
     whole = '{"data_set": "voc2012", "choices": %s, "lists": %s, "archives": %s}'
     wrong = [whole % words for words in (("{}", "[]", "[]"), ("1", "{}", "[]"), ("{}", "{}", "1"))]
     for text in ("", "[]", "{}", *wrong, whole % ("{}", "{}", "[{}]")):
@@ -175,6 +256,30 @@ def test_folder_that_cannot_be_made_or_is_busy(made, tmp_path, fails):
     fails("--data_dir", folder, *archives, says="another process is preparing")
     os.close(handle)
     assert prepare("voc2012", "--data_dir", folder, *archives) == 0
+
+
+def test_who_waits_outside_removes_nothing(tmp_path):
+    folder = tmp_path / "D"
+    with layout.opened(folder) as at_work:
+        at_work.write("prepare.json", b"{}")
+        assert (folder / ".unfinished").is_dir()
+        with (
+            pytest.raises(InputError, match="another process is preparing"),
+            layout.opened(folder),
+        ):
+            pass
+        assert (folder / ".unfinished").is_dir()
+    assert not (folder / ".unfinished").exists()
+    with layout.opened(folder):
+        pass  # Nobody holds it any more.
+
+
+def test_refused_folder_is_left_as_it_is_and_unlocked(tmp_path):
+    extracted(tmp_path, {".unfinished/half": b"", "mine": b""})
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"other files \(mine\)"), layout.opened(tmp_path):
+            pass
+        assert set(content_of(tmp_path)) == {".unfinished/half", "mine"}
 
 
 def test_room_on_the_disk(made, tmp_path, fails):

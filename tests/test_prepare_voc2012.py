@@ -3,8 +3,6 @@
 import functools
 import json
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -16,15 +14,16 @@ from tests.archives_made import (
     Voc,
     content_of,
     extracted,
+    indexed,
     label,
     list_text,
+    official_digest,
     picture,
     prepare,
     tar,
-    zipped,
 )
-from tests.runs import ROOT, fails_with
-from tf_advseg.data.prepare import download, voc2012
+from tests.runs import fails_with
+from tf_advseg.data.prepare import cityscapes, download, voc2012
 
 OTHER = "--allow_other_archive"
 LABELS = "SegmentationClass"
@@ -123,10 +122,22 @@ def test_merged_labels(made, tmp_path):
     aug = ["2007_000032", "2007_000039", "2008_000002", "2008_000008", "2009_000001"]
     assert ids_in(folder, "train_aug") == aug
     assert ids_in(folder, "val") == ["2007_000033", "2007_000042"]
-    # Training images have the merged labels, also those that VOC labels; validation has VOC's.
-    np.testing.assert_array_equal(read(folder, "2007_000032"), label(0, 16, VOID))
+    # Where VOC labels an image, its label is taken, as with SBD; 2009_000001 is in the zip alone.
+    np.testing.assert_array_equal(read(folder, "2007_000032"), label(0, 1, VOID))
+    np.testing.assert_array_equal(read(folder, "2008_000008"), label(0, 2, VOID))
     np.testing.assert_array_equal(read(folder, "2009_000001"), label(0, 18, VOID))
     np.testing.assert_array_equal(read(folder, "2007_000033"), label(0, 4, VOID))
+
+
+@pytest.mark.parametrize("labels", ["sbd", "aug"])
+def test_label_of_voc_wins_also_where_it_lists_the_image_nowhere(labels, made, tmp_path):
+    voc, folder = made
+    voc.voc_labels["2009_000001"] = indexed(label(7, 8))
+    further = {"sbd": voc.sbd, "aug": voc.aug}[labels](tmp_path)
+    archives = "--archive", voc.voc(tmp_path), "--archive", further, OTHER
+    assert prepare("voc2012", "--data_dir", folder, "--labels", labels, *archives) == 0
+    np.testing.assert_array_equal(read(folder, "2009_000001"), label(7, 8))
+    assert "2009_000001" in ids_in(folder, "train_aug")
 
 
 def test_labels_of_voc_alone(made, tmp_path, capsys):
@@ -142,13 +153,19 @@ def test_labels_of_voc_alone(made, tmp_path, capsys):
     assert "--preset paper --train_split train " in capsys.readouterr().out
 
 
+def test_what_is_downloaded_can_be_proved():
+    parts = voc2012.VOC, voc2012.SBD, voc2012.AUG, cityscapes.IMAGES, cityscapes.LABELS
+    assert [part.title for part in parts if part.url] == ["VOC 2012", "SBD"]
+    assert all(part.digest for part in parts if part.url)
+
+
 def test_checksum_and_counts_are_the_official_ones(made, tmp_path, fails, capsys, monkeypatch):
     voc, folder = made
     archives = voc.both(tmp_path)[:-1]
     says = "has another checksum than the official VOCtrainval_11-May-2012.tar", voc2012.VOC.where
     fails("--data_dir", folder, *archives, says=(*says, OTHER))
     assert not folder.exists()
-    monkeypatch.setattr(download, "matches", lambda path, source: True)
+    monkeypatch.setattr(download, "digest", official_digest)
     fails("--data_dir", folder, *archives, says=("train_aug", "5 images", "official 10582", OTHER))
     assert not folder.exists()
     assert prepare("voc2012", "--data_dir", folder, *archives, OTHER) == 0
@@ -163,7 +180,7 @@ def test_checksum_and_counts_are_the_official_ones(made, tmp_path, fails, capsys
 
 def test_official_archives_and_counts_pass_silently(made, tmp_path, capsys, monkeypatch):
     voc, folder = made
-    monkeypatch.setattr(download, "matches", lambda path, source: True)
+    monkeypatch.setattr(download, "digest", official_digest)
     monkeypatch.setattr(voc2012, "_COUNTS", {"train_aug": 5, "train": 3, "val": 2})
     assert prepare("voc2012", "--data_dir", folder, *voc.both(tmp_path)[:-1]) == 0
     assert capsys.readouterr().err == ""
@@ -215,51 +232,6 @@ def test_image_and_label_of_two_sizes_or_damaged(made, tmp_path, fails):
     assert not (folder / "ImageSets").exists(), "it looks finished"
 
 
-def test_missing_archives(made, tmp_path, fails, monkeypatch):
-    voc, folder = made
-    monkeypatch.setattr(download, "fetch", lambda *_: pytest.fail("it downloads"))
-    of_voc, of_sbd = ("--archive", voc.voc(tmp_path)), ("--archive", voc.sbd(tmp_path))
-    to = "--data_dir", folder
-    url = "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours/"
-    fails(*to, *of_voc, OTHER, says=("benchmark.tgz", url, "--archive FILE", "--download"))
-    url = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar"
-    fails(*to, *of_sbd, OTHER, says=("VOCtrainval_11-May-2012.tar", url, "--download"))
-    aug = "SegmentationClassAug.zip", "no official address", "--archive FILE"
-    fails(*to, "--labels", "aug", says=aug)
-    fails(*to, "--labels", "aug", *of_voc, "--download", OTHER, says=aug)
-    assert not folder.exists()
-
-
-def test_wrong_archive_flags(made, tmp_path, fails):
-    voc, folder = made
-    of_voc, of_sbd = ("--archive", voc.voc(tmp_path)), ("--archive", voc.sbd(tmp_path))
-    to = "--data_dir", folder
-    fails(*of_voc, says="--data_dir is missing")
-    fails(*to, "--archive", tmp_path / "gone.tar", says="gone.tar does not exist")
-    fails(*to, *of_voc, *of_voc, says="given twice")
-    fails(*to, "--archive", "", *of_voc, says="--archive is ''")
-    fails(*to, *of_voc, "--archive", says="--archive")
-    fails(*to, "--labels", "voc", *of_voc, *of_sbd, OTHER, says=("SBD", "beside --labels voc"))
-    again = shutil.copy(of_voc[1], tmp_path / "again.tar")
-    fails(*to, *of_voc, "--archive", again, OTHER, says=("again.tar", "VOC 2012", "one of them"))
-    other = zipped(tmp_path / "other.zip", {"JPEGImages/2007_000032.jpg": b""})
-    fails(*to, "--archive", other, says=("other.zip", "VOCtrainval", "SegmentationClassAug/"))
-    text = tmp_path / "notes.txt"
-    text.write_text("nothing")
-    fails(*to, "--archive", text, says="notes.txt")
-    cut = tmp_path / "cut.tgz"
-    cut.write_bytes(voc.sbd(tmp_path).read_bytes()[:-2000])
-    fails(*to, *of_voc, "--archive", cut, OTHER, says="cut.tgz")
-    assert not folder.exists()
-
-
-def test_names_of_the_command(capsys):
-    fails_with(capsys, PREPARE, "imagenet", says=("'imagenet'", "voc2012, cityscapes"))
-    fails_with(capsys, PREPARE, "voc2012", "--seed", "1", says="data.prepare voc2012 --help")
-    assert prepare() == 0
-    assert "names: voc2012, cityscapes" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize(
     ("top", "labels"),
     # In the second there is more than is needed.
@@ -283,32 +255,3 @@ def test_extracted_folder(top, labels, made, tmp_path, fails):
     files[1].rename(files[0])
     (source / "kept").rename(files[1])
     fails(*flags, "--archive", source / top, OTHER, says="was begun with other archives")
-
-
-def test_neither_tensorflow_nor_numpy_for_the_help():
-    code = (
-        "import sys; sys.argv = ['x', *sys.argv[1:]]\n"
-        "from tf_advseg.data.prepare.__main__ import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        "print([m for m in ('tensorflow', 'keras', 'numpy', 'scipy') if m in sys.modules])"
-    )
-    command = [sys.executable, "-c", code, "voc2012", "--help"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "usage: python -m tf_advseg.data.prepare voc2012" in done.stdout
-    assert done.stdout.endswith("\n[]\n")
-
-
-def test_no_tensorflow_to_prepare(made, tmp_path):
-    voc, folder = made
-    code = (
-        "import sys\n"
-        "from tf_advseg.data.prepare.__main__ import main\n"
-        "main()\n"
-        "print([m for m in ('tensorflow', 'keras') if m in sys.modules])"
-    )
-    flags = ["voc2012", "--data_dir", folder, *voc.both(tmp_path)]
-    command = [sys.executable, "-c", code, *map(str, flags)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.endswith("\n[]\n")
-    assert ids_in(folder, "train") == ["2007_000032", "2007_000039", "2008_000008"]

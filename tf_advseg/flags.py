@@ -181,7 +181,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(
-    cls: type[Config], argv: list[str] | None, description: str, epilog: str = ""
+    cls: type[Config],
+    argv: list[str] | None,
+    description: str,
+    epilog: str = "",
+    prog: str | None = None,
 ) -> dict[str, Any]:
     """Returns the values of the flags that are given in `argv`, and no others, checked one by one.
 
@@ -190,28 +194,30 @@ def parse(
       argv: the arguments; None means the process's own.
       description: the first line of the help.
       epilog: its last lines.
+      prog: how the program is called; None means by its file's name.
 
     Raises:
       InputError: an unknown flag, or a value that is not allowed.
     """
-    parser = _parser(cls, description, epilog)
+    parser = _parser(cls, description, epilog, prog)
     return _checked(cls, parser.parse_args(sys.argv[1:] if argv is None else argv))
 
 
 def parse_known(
-    cls: type[Config], argv: list[str], description: str, epilog: str = ""
+    cls: type[Config], argv: list[str], description: str, epilog: str = "", prog: str | None = None
 ) -> tuple[dict[str, Any], list[str]]:
     """As `parse`, but returns the arguments that are no flags of `cls` too, in their order.
 
     Raises:
       InputError: a value that is not allowed.
     """
-    given, rest = _parser(cls, description, epilog).parse_known_args(argv)
+    given, rest = _parser(cls, description, epilog, prog).parse_known_args(argv)
     return _checked(cls, given), rest
 
 
-def _parser(cls: type, description: str, epilog: str) -> argparse.ArgumentParser:
+def _parser(cls: type, description: str, epilog: str, prog: str | None) -> argparse.ArgumentParser:
     parser = _Parser(
+        prog=prog,
         description=description,
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,14 +1,13 @@
 """Prepares a published data set: `python -m tf_advseg.data.prepare NAME --data_dir DIR`.
 
-NumPy and SciPy are imported after the flags are checked, and TensorFlow is not at all.
+NumPy is imported after the flags are checked, and TensorFlow is not at all.
 """
 
 import sys
 
 from tf_advseg import cli, registry
+from tf_advseg.data.prepare.settings import PROGRAM
 from tf_advseg.errors import InputError
-
-PROGRAM = "python -m tf_advseg.data.prepare"
 
 _HELP = f"""usage: {PROGRAM} NAME [flags]
 
@@ -26,8 +25,6 @@ def main() -> None:
         return
     if name not in registry.PREPARED:
         raise InputError(f"{name!r} is no data set; allowed: {', '.join(registry.PREPARED)}")
-    # What argparse shows as the program, in its help and in errors.
-    sys.argv = [f"{PROGRAM} {name}", *rest]
     registry.load(registry.PREPARED, name)(rest)
 
 

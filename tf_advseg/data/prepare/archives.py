@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
+from tf_advseg.data.prepare.sizes import CHUNK, MEGABYTE
 from tf_advseg.data.prepare.tar_stream import FILE, Member, is_tar, tar_members
 from tf_advseg.errors import InputError, first_line
 from tf_advseg.progress import Progress
@@ -35,9 +36,7 @@ Result = TypeVar("Result")
 MAX_FILE = 64 * 2**20
 MAX_TOTAL = 64 * 2**30
 
-_CHUNK = 2**20  # Bytes that are unpacked at a time.
 _MAX_READ = 64 * 2**20  # Bytes of a zip file's list of members; its objects take ten times that.
-_MEGABYTE = 1_000_000
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 _GZIP_START = b"\x1f\x8b"
 _ENCRYPTED = 1  # A flag of a zip file's member.
@@ -174,8 +173,8 @@ def _open(archive: Path, spend: Callable[[int], None], stack: contextlib.ExitSta
         members = tar_members(file, spend, packed=False)
     else:
         raise InputError(f"{archive} is none; allowed: a .tar, .tar.gz or .zip file, or a folder")
-    size = os.fstat(file.fileno()).st_size // _MEGABYTE
-    return _Opened(members, lambda count: file.tell() // _MEGABYTE, size, "MB")
+    size = os.fstat(file.fileno()).st_size // MEGABYTE
+    return _Opened(members, lambda count: file.tell() // MEGABYTE, size, "MB")
 
 
 class _BoundedReader(io.BufferedReader):
@@ -216,7 +215,7 @@ def _unzip(archive: zipfile.ZipFile, info: zipfile.ZipInfo, spend: Callable[[int
     content = bytearray()
     with archive.open(info) as file:
         # It gives no more than info.file_size, and compares the checksum when it ends.
-        while piece := file.read(_CHUNK):
+        while piece := file.read(CHUNK):
             content += piece
     if len(content) != info.file_size:
         raise EOFError(f"{info.filename!r} has {len(content)} of {info.file_size} bytes")

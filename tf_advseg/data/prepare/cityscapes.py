@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from tf_advseg.data import VOID_LABEL
 from tf_advseg.data.classes import CITYSCAPES
 from tf_advseg.data.prepare import preparation, settings
-from tf_advseg.data.prepare.download import Source
 from tf_advseg.data.prepare.parts import Found, Part
 from tf_advseg.data.prepare.preparation import Member, Plan, Published
 from tf_advseg.data.prepare.settings import Settings
@@ -21,14 +20,14 @@ IMAGES = Part(
     title="the images",
     folder="leftImg8bit",
     members=_STEM + _IMAGE_END.replace(".", r"\."),
-    source=Source("leftImg8bit_trainvaltest.zip", None),
+    file_name="leftImg8bit_trainvaltest.zip",
     where=_WHERE,
 )
 LABELS = Part(
     title="the labels",
     folder="gtFine",
     members=_STEM + _LABEL_END.replace(".", r"\."),
-    source=Source("gtFine_trainvaltest.zip", None),
+    file_name="gtFine_trainvaltest.zip",
     where=_WHERE,
 )
 
@@ -39,8 +38,8 @@ _NUM_LABEL_IDS = 34  # From 0 on; the others are void.
 _COUNTS = {"train": 2975, "val": 500}
 
 _EPILOG = f"""what is needed, from {_SITE} (after a login):
-  {IMAGES.source.file_name} (11 GB)
-  {LABELS.source.file_name} (241 MB)
+  {IMAGES.file_name} (11 GB)
+  {LABELS.file_name} (241 MB)
 or the folders that they were extracted to"""
 
 
@@ -50,9 +49,8 @@ def prepare(argv: list[str]) -> None:
     Raises:
       InputError: a wrong flag, archive or folder.
     """
-    given = settings.read(
-        Settings, argv, "Prepares Cityscapes for train.py --dataset cityscapes.", _EPILOG
-    )
+    description = "Prepares Cityscapes for train.py --dataset cityscapes."
+    given = settings.read(Settings, CITYSCAPES.name, argv, description, _EPILOG)
     published = Published(
         classes=CITYSCAPES,
         known=(IMAGES, LABELS),

@@ -10,12 +10,9 @@ from pathlib import Path
 
 from tf_advseg.data.prepare import archives, download
 from tf_advseg.errors import InputError
-from tf_advseg.progress import Progress
 
 _MAX_LIST = 2**20  # Bytes of a list of ids.
 _MAX_FILE = 2**25  # Bytes of an image or label; the largest of Cityscapes have 3 MB.
-_CHUNK = 2**20
-_MEGABYTE = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,16 +23,22 @@ class Part:
       title: what it holds, in words.
       folder: that its members are in.
       members: pattern of what is read of that folder.
-      source: the official archive.
-      where: how to get it, in words.
+      file_name: of the official archive.
+      where: how to get that, in words.
+      digest: of it, "algorithm:hex"; None if its publisher does not say.
+      url: where it is downloaded, if it has a digest; None if a user must bring it.
+      size: of it in bytes; None if its publisher does not say.
       download_bytes: about how large it is, if it can be downloaded.
     """
 
     title: str
     folder: str
     members: str
-    source: download.Source
+    file_name: str
     where: str
+    digest: str | None = None
+    url: str | None = None
+    size: int | None = None
     download_bytes: int = 0
 
     def inside(self, path: str) -> str | None:
@@ -60,14 +63,14 @@ class Found:
       archive: where.
       names: path inside the part -> name of the archive's member.
       lists: path inside the part -> content, of its lists of ids.
-      is_proved: whether the archive is known to be the official one.
+      downloaded: whether the archive comes from its publisher, and so is the official one.
     """
 
     part: Part
     archive: Path
     names: Mapping[str, str]
     lists: Mapping[str, bytes]
-    is_proved: bool = False
+    downloaded: bool = False
 
     def read(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
         """Yields (path inside the part, content) of what is wanted, in the archive's order.
@@ -150,7 +153,7 @@ def find(archive: Path, parts: Sequence[Part]) -> list[Found]:
         if names[part.title]
     ]
     if not found:
-        known = "; ".join(f"{part.source.file_name} (with {part.folder}/)" for part in parts)
+        known = "; ".join(f"{part.file_name} (with {part.folder}/)" for part in parts)
         raise InputError(f"--archive {archive} holds nothing that is known; allowed: {known}")
     return found
 
@@ -158,11 +161,16 @@ def find(archive: Path, parts: Sequence[Part]) -> list[Found]:
 def fetched(part: Part, folder: Path) -> Found:
     """Returns a part that is downloaded into a folder, unless it is there.
 
+    Args:
+      part: with a URL, and so with a digest.
+      folder: where its archive is kept.
+
     Raises:
       InputError: it cannot be downloaded.
     """
-    archive = download.fetch(part.source, folder)
-    return dataclasses.replace(find(archive, (part,))[0], is_proved=True)
+    archive = folder / part.file_name
+    download.fetch(part.url, archive, part.digest, part.size)
+    return dataclasses.replace(find(archive, (part,))[0], downloaded=True)
 
 
 def digest(found: Found, *, allow_other: bool) -> str:
@@ -175,36 +183,26 @@ def digest(found: Found, *, allow_other: bool) -> str:
     Raises:
       InputError: it is another archive than the official one.
     """
-    source, archive = found.part.source, found.archive
-    if not source.digests:
-        return _own_digest(found)
-    if found.is_proved or (archive.is_file() and download.matches(archive, source)):
-        return ":".join(source.digests[-1])
+    part, archive = found.part, found.archive
+    if found.downloaded and part.digest:
+        return part.digest
+    own = _own_digest(found)
+    if part.digest in (None, own):
+        return own
     what = (
         "has another checksum than" if archive.is_file() else "is a folder, without checksum, not"
     )
-    message = f"{archive} {what} the official {source.file_name}"
+    message = f"{archive} {what} the official {part.file_name}"
     if not allow_other:
-        raise InputError(f"{message}; allowed: that ({found.part.where}), or --allow_other_archive")
+        raise InputError(f"{message}; allowed: that ({part.where}), or --allow_other_archive")
     print(f"warning: {message}", file=sys.stderr)
-    return _own_digest(found)
+    return own
 
 
 def _own_digest(found: Found) -> str:
-    """Returns the SHA-256 of a file; in a folder, that of its members' names and sizes."""
-    archive, hashed = found.archive, hashlib.sha256()
-    if archive.is_dir():
-        hashed.update(repr(sorted(found.sizes().items())).encode())
-        return f"sha256:{hashed.hexdigest()}"
-    total = archive.stat().st_size // _MEGABYTE
-    progress = Progress(f"checksum of {archive.name}, MB", total, delay=2.0)
-    try:
-        with archive.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                hashed.update(chunk)
-                progress.update(file.tell() // _MEGABYTE)
-    except OSError as error:
-        raise InputError(f"cannot read {archive}: {error.strerror}") from None
-    finally:
-        progress.close()
-    return f"sha256:{hashed.hexdigest()}"
+    """Returns the digest of a file; in a folder, that of its members' names and sizes."""
+    if found.archive.is_dir():
+        listed = repr(sorted(found.sizes().items()))
+        return f"sha256:{hashlib.sha256(listed.encode()).hexdigest()}"
+    official = found.part.digest or "sha256:"
+    return download.digest(found.archive, official.partition(":")[0])

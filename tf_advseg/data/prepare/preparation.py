@@ -8,11 +8,11 @@ from pathlib import Path
 
 from tf_advseg.data.classes import Classes
 from tf_advseg.data.images import image_size, in_threads
-from tf_advseg.data.prepare import layout, manifest, parts
-from tf_advseg.data.prepare.layout import IMAGES, LABELS, LISTS, Folder
-from tf_advseg.data.prepare.manifest import Manifest, Origin
+from tf_advseg.data.prepare import layout, parts
+from tf_advseg.data.prepare.layout import IMAGES, LABELS, LISTS, Folder, Manifest, Origin
 from tf_advseg.data.prepare.parts import Found, Part
 from tf_advseg.data.prepare.settings import Settings
+from tf_advseg.data.prepare.sizes import in_words
 from tf_advseg.errors import InputError
 
 Convert = Callable[[bytes, str], bytes]
@@ -88,7 +88,7 @@ def prepare(
     published: Published,
     planned: Callable[[Mapping[str, Found]], Plan],
     *,
-    may_download: bool = False,
+    download: bool = False,
 ) -> None:
     """Prepares a data set, or goes on with it, and says what train.py is to be called with.
 
@@ -96,13 +96,14 @@ def prepare(
       settings: the flags.
       published: the data set.
       planned: title of each needed part -> what is to be in the folder.
-      may_download: whether an archive that was not given is fetched.
+      download: whether an archive that is not given is fetched. Without, it is fetched if none is
+        given and the folder is new, or if it was fetched when the folder was begun.
 
     Raises:
       InputError: an archive or the folder is not what is allowed.
     """
     with layout.opened(settings.folder) as folder:
-        begun = manifest.stored(folder)
+        begun = layout.stored_manifest(folder)
         if begun:
             begun.check_same(folder, published.classes.name, published.choices)
             if begun.is_finished(folder, published.classes):
@@ -110,7 +111,7 @@ def prepare(
                 print(f"{folder.path} is finished")
                 _tell(folder, published, begun.lists)
                 return
-        found = _gather(settings, published, folder, may_download)
+        found = _gather(settings, published, folder, begun, download)
         origins = _origins(found, allow_other=settings.allow_other_archive)
         if begun:
             begun.check_same_archives(folder, origins)
@@ -125,15 +126,37 @@ def _check_sizes(folder: Folder, begun: Manifest, archives: Sequence[Path]) -> N
     known = {origin.size for origin in begun.archives}
     for archive in archives:
         if archive.is_file() and archive.stat().st_size not in known:
-            raise manifest.other_archive(folder, archive.name)
+            raise layout.other_archive(folder, archive.name)
 
 
 def _gather(
-    settings: Settings, published: Published, folder: Folder, may_download: bool
+    settings: Settings,
+    published: Published,
+    folder: Folder,
+    begun: Manifest | None,
+    download: bool,
 ) -> list[Found]:
     """Returns the needed parts, in their order: of the archives given, and downloaded."""
+    found = _given(settings.archives, published)
+    missing = [part for part in published.needed if part.title not in found]
+    for part in missing:
+        if begun:
+            as_before = begun.was_downloaded(folder, part.title, part.digest)
+        else:
+            as_before = not settings.archives
+        if part.url is None or not (download or as_before):
+            raise InputError(f"{part.file_name} ({part.title}) is missing; {part.where}")
+    if missing:
+        folder.check_space(_bytes_to_come(missing, published, folder))
+    for part in missing:
+        found[part.title] = parts.fetched(part, folder.archives)
+    return [found[part.title] for part in published.needed]
+
+
+def _given(archives: Sequence[Path], published: Published) -> dict[str, Found]:
+    """Returns title -> part of what the archives hold and is needed."""
     found: dict[str, Found] = {}
-    for archive in settings.archives:
+    for archive in archives:
         for each in _needed_in(archive, published):
             title = each.part.title
             if title in found:
@@ -142,15 +165,7 @@ def _gather(
                     "allowed: one of them"
                 )
             found[title] = each
-    missing = [part for part in published.needed if part.title not in found]
-    for part in missing:
-        if part.source.url is None or not may_download:
-            raise InputError(f"{part.source.file_name} ({part.title}) is missing; {part.where}")
-    if missing:
-        folder.check_space(_bytes_to_come(missing, published, folder))
-    for part in missing:
-        found[part.title] = parts.fetched(part, folder.archives)
-    return [found[part.title] for part in published.needed]
+    return found
 
 
 def _needed_in(archive: Path, published: Published) -> list[Found]:
@@ -173,8 +188,8 @@ def _bytes_to_come(missing: Sequence[Part], published: Published, folder: Folder
     sizes = {path.name: path.stat().st_size for path in folder.archives.glob("*")}
     count = 0
     for part in missing:
-        if part.source.file_name not in sizes:
-            begun = sizes.get(f"{part.source.file_name}.part", 0)
+        if part.file_name not in sizes:
+            begun = sizes.get(f"{part.file_name}.part", 0)
             count += max(0, part.download_bytes - begun)
     images = sum(published.counts.values())
     return count + images * (published.image_bytes + published.label_bytes)
@@ -187,6 +202,7 @@ def _origins(found: Sequence[Found], *, allow_other: bool) -> tuple[Origin, ...]
             each.archive.name,
             each.size,
             parts.digest(each, allow_other=allow_other),
+            each.downloaded,
         )
         for each in found
     )
@@ -209,7 +225,7 @@ def _manifest(published: Published, plan: Plan, origins: tuple[Origin, ...]) -> 
 
 def _fill(folder: Folder, published: Published, plan: Plan, written: Manifest) -> None:
     """Writes what is missing of a data set, the lists last."""
-    folder.remove_lists()
+    folder.remove_lists(plan.lists)
     files = plan.files(published)
     names = list(files)
     whole = in_threads(folder.has_whole_image, names, "looking at what is there")
@@ -260,7 +276,7 @@ def _tell(folder: Folder, published: Published, counts: Mapping[str, int]) -> No
     print(f"{published.classes.name}: {listed}")
     kept = [path for path in folder.archives.glob("*") if path.is_file()]
     if kept:
-        size = layout.in_words(sum(path.stat().st_size for path in kept))
+        size = in_words(sum(path.stat().st_size for path in kept))
         print(f"the archives in {folder.archives} ({size}) may be deleted")
     command = ["python", "train.py", "--dataset", published.classes.name, "--data_dir"]
     words = [*command, str(folder.path), "--preset", "paper", *published.train_flags.split()]

@@ -8,6 +8,9 @@ from tf_advseg import flags
 from tf_advseg.errors import InputError
 from tf_advseg.flags import flag, several, switch, text
 
+#: How the command is called, before the name of a data set.
+PROGRAM = "python -m tf_advseg.data.prepare"
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -38,11 +41,14 @@ class Settings:
 Given = TypeVar("Given", bound=Settings)
 
 
-def read(cls: type[Given], argv: list[str], description: str, epilog: str = "") -> Given:
+def read(
+    cls: type[Given], data_set: str, argv: list[str], description: str, epilog: str = ""
+) -> Given:
     """Returns the flags in `argv`, checked.
 
     Args:
       cls: Settings, or what a data set made of it.
+      data_set: its name.
       argv: the arguments after the data set's name.
       description: the first line of the help.
       epilog: its last lines.
@@ -51,7 +57,9 @@ def read(cls: type[Given], argv: list[str], description: str, epilog: str = "") 
       InputError: an unknown flag, a value that is not allowed, no --data_dir, or an archive that is
         not there or is given twice.
     """
-    given: dict[str, Any] = flags.parse(cls, argv, description, epilog)
+    given: dict[str, Any] = flags.parse(
+        cls, argv, description, epilog, prog=f"{PROGRAM} {data_set}"
+    )
     if "data_dir" not in given:
         raise InputError("--data_dir is missing; allowed: a new or empty folder")
     settings = cls(**given)

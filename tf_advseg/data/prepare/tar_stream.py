@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import BinaryIO
 
+from tf_advseg.data.prepare.sizes import CHUNK
+
 #: The `kind` of a member that is a regular file.
 FILE = "a file"
 
 _BLOCK = tarfile.BLOCKSIZE
-_CHUNK = 2**20  # Bytes that are unpacked at a time.
 _MAX_EXTENSION = 2**20  # Bytes of a header that holds a long name.
 _MAX_DIGITS = 20  # Of a number in such a header: enough for 64 bits.
 _TYPE = slice(156, 157)  # Where a header says what its member is.
@@ -194,7 +195,7 @@ class _Stream:
         """Returns the next `size` bytes; raises EOFError where there are fewer."""
         pieces = []
         while size:
-            piece = self._piece(min(size, _CHUNK))
+            piece = self._piece(min(size, CHUNK))
             if not piece:
                 raise EOFError("it ends before its end mark")
             pieces.append(piece)
@@ -204,7 +205,7 @@ class _Stream:
     def skip(self, size: int) -> None:
         """Passes over `size` bytes."""
         while size:
-            size -= len(self.take(min(size, _CHUNK)))
+            size -= len(self.take(min(size, CHUNK)))
 
     def finish(self) -> None:
         """Reads what comes after the end mark, and so a checksum there.
@@ -213,7 +214,7 @@ class _Stream:
           tarfile.ReadError: there is more than the rest of a record.
         """
         self._piece(tarfile.RECORDSIZE)  # Some writers fill the last record up with anything.
-        while piece := self._piece(_CHUNK):
+        while piece := self._piece(CHUNK):
             if piece.strip(b"\0"):
                 raise tarfile.ReadError("it goes on after its end mark")
 

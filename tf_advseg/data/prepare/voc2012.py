@@ -5,7 +5,6 @@ from collections.abc import Collection, Mapping
 
 from tf_advseg.data.classes import VOC2012
 from tf_advseg.data.prepare import preparation, settings
-from tf_advseg.data.prepare.download import Source
 from tf_advseg.data.prepare.parts import Found, Part
 from tf_advseg.data.prepare.preparation import Convert, Member, Plan, Published
 from tf_advseg.data.prepare.settings import Settings
@@ -25,42 +24,30 @@ VOC = Part(
     folder="VOCdevkit/VOC2012",
     members=rf"JPEGImages/{_ID}\.jpg|SegmentationClass/{_ID}\.png"
     r"|ImageSets/Segmentation/(?:train|val)\.txt",
-    source=Source(
-        file_name="VOCtrainval_11-May-2012.tar",
-        url=_VOC_URL,
-        size=1_999_639_040,
-        digests=(
-            ("md5", "6cd6e144f989b92b3379bac3b3de84fd"),
-            ("sha256", "e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb"),
-        ),
-    ),
+    file_name="VOCtrainval_11-May-2012.tar",
     where=_REMEDIES.format(url=_VOC_URL),
+    digest="sha256:e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb",
+    url=_VOC_URL,
+    size=1_999_639_040,
     download_bytes=1_999_639_040,
 )
 SBD = Part(
     title="SBD",
     folder="benchmark_RELEASE/dataset",
     members=rf"cls/{_ID}\.mat|(?:train|val)\.txt",
-    source=Source(
-        file_name="benchmark.tgz",
-        url=_SBD_URL,
-        size=None,
-        digests=(("md5", "82b4d87ceb2ed10f6038a1cba92111cb"),),
-    ),
+    file_name="benchmark.tgz",
     where=_REMEDIES.format(url=_SBD_URL),
+    digest="md5:82b4d87ceb2ed10f6038a1cba92111cb",
+    url=_SBD_URL,
     download_bytes=1_500_000_000,
 )
 AUG = Part(
     title="the merged labels",
     folder="SegmentationClassAug",
     members=rf"{_ID}\.png",
-    source=Source(
-        file_name="SegmentationClassAug.zip",
-        url=None,
-        size=None,
-        digests=(("sha256", "63b2c2e40badf93e7c4a91e2c5e6dd2eb68ace6a639736f9a2447b446ec2a13d"),),
-    ),
+    file_name="SegmentationClassAug.zip",
     where="it has no official address; allowed: --archive FILE of it, or --labels sbd",
+    digest="sha256:63b2c2e40badf93e7c4a91e2c5e6dd2eb68ace6a639736f9a2447b446ec2a13d",
 )
 
 _PARTS = {"sbd": (VOC, SBD), "aug": (VOC, AUG), "voc": (VOC,)}
@@ -74,18 +61,20 @@ class VocSettings(Settings):
     labels: str = flag(
         "sbd",
         choice(_PARTS),
-        "of the training images: VOC's and SBD's, those of SegmentationClassAug.zip, or VOC's",
+        "what labels the training images beside VOC: SBD, SegmentationClassAug.zip, or nothing",
     )
     download: bool = flag(
-        False, switch(), "fetch what --archive does not give; without --archive it is fetched"
+        False,
+        switch(),
+        "fetch what --archive does not give; without --archive, a new folder is fetched anyway",
     )
 
 
 _EPILOG = f"""what is needed:
-  {VOC.source.file_name} (2.0 GB) {_VOC_URL}
-  {SBD.source.file_name} (1.4 GB), for --labels sbd
+  {VOC.file_name} (2.0 GB) {_VOC_URL}
+  {SBD.file_name} (1.4 GB), for --labels sbd
     {_SBD_URL}
-  {AUG.source.file_name}, for --labels aug: no official address"""
+  {AUG.file_name}, for --labels aug: no official address"""
 
 
 def prepare(argv: list[str]) -> None:
@@ -94,9 +83,8 @@ def prepare(argv: list[str]) -> None:
     Raises:
       InputError: a wrong flag, archive or folder.
     """
-    given = settings.read(
-        VocSettings, argv, "Prepares PASCAL VOC 2012 for train.py --dataset voc2012.", _EPILOG
-    )
+    description = "Prepares PASCAL VOC 2012 for train.py --dataset voc2012."
+    given = settings.read(VocSettings, VOC2012.name, argv, description, _EPILOG)
     own_only = given.labels == "voc"
     published = Published(
         classes=VOC2012,
@@ -110,12 +98,14 @@ def prepare(argv: list[str]) -> None:
         # The presets train on train_aug.
         train_flags="--train_split train" if own_only else "",
     )
-    may_download = given.download or not given.archives
-    preparation.prepare(given, published, plan, may_download=may_download)
+    preparation.prepare(given, published, plan, download=given.download)
 
 
 def plan(found: Mapping[str, Found]) -> Plan:
     """Returns what is to be in the folder.
+
+    Where VOC labels an image, VOC's label is taken, which is finer than SBD's. SBD, or the file of
+    merged labels, labels the rest of the training images.
 
     Args:
       found: title -> part: VOC, and SBD or AUG or neither.
@@ -123,25 +113,46 @@ def plan(found: Mapping[str, Found]) -> Plan:
     Raises:
       InputError: a list, image or label is missing or wrong.
     """
-    voc, sbd, aug = found[VOC.title], found.get(SBD.title), found.get(AUG.title)
+    voc = found[VOC.title]
     train, val = (voc.ids(f"ImageSets/Segmentation/{name}.txt") for name in ("train", "val"))
     if shared := train & val:
         raise InputError(f"{voc.archive} has {min(shared)!r} in both train.txt and val.txt")
     lists = {"train": sorted(train), "val": sorted(val)}
-    labels = _members(voc, "SegmentationClass/{}.png", train | val, _png)
-    if sbd is not None:
-        extra = (sbd.ids("train.txt") | sbd.ids("val.txt")) - val
-        known = {i for i in extra if f"SegmentationClass/{i}.png" in voc.names}
-        # Where both have a label, VOC's is the finer one.
-        labels |= _members(voc, "SegmentationClass/{}.png", known, _png)
-        labels |= _members(sbd, "cls/{}.mat", extra - known, _mat)
-    elif aug is not None:
-        extra = {path.removesuffix(".png") for path in aug.names} - val
-        labels |= _members(aug, "{}.png", extra, _png)
-    if sbd is not None or aug is not None:
+    own, rest = train | val, {}
+    further = _further(found)
+    if further is not None:
+        extra = further.ids - val
+        own |= {i for i in extra if f"SegmentationClass/{i}.png" in voc.names}
+        rest = _members(further.found, further.path, extra - own, further.convert)
         lists = {"train_aug": sorted(train | extra), **lists}
+    labels = {**_members(voc, "SegmentationClass/{}.png", own, _png), **rest}
     images = _members(voc, "JPEGImages/{}.jpg", set(labels), None)
     return Plan(lists, images, labels)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Further:
+    """Labels beside VOC's.
+
+    Attributes:
+      found: the part that holds them.
+      ids: of the images that it labels.
+      path: of a label, with braces for the id.
+      convert: makes a label file of one.
+    """
+
+    found: Found
+    ids: set[str]
+    path: str
+    convert: Convert
+
+
+def _further(found: Mapping[str, Found]) -> _Further | None:
+    if sbd := found.get(SBD.title):
+        return _Further(sbd, sbd.ids("train.txt") | sbd.ids("val.txt"), "cls/{}.mat", _mat)
+    if aug := found.get(AUG.title):
+        return _Further(aug, {path.removesuffix(".png") for path in aug.names}, "{}.png", _png)
+    return None
 
 
 def _members(
