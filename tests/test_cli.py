@@ -103,11 +103,21 @@ def test_number_that_is_none_is_told_in_one_line(capsys):
     assert capsys.readouterr().err == "error: step 3: loss is not finite\n"
 
 
-def test_sigterm_ends_a_process_with_143():
-    code = """
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_signal_ends_a_process_with_its_code(name, code):
+    ended = run_python(f"""
 import os, signal
 from tf_advseg import cli
-cli.run(lambda: os.kill(os.getpid(), signal.SIGTERM) or 1 / 0)
-"""
-    ended = run_python(code)
-    assert (ended.returncode, ended.stderr) == (143, "")
+cli.run(lambda: os.kill(os.getpid(), signal.{name}) or 1 / 0)
+""")
+    assert (ended.returncode, ended.stderr) == (code, "")
+
+
+def test_closed_terminal_is_ignored_where_it_was_before():
+    ended = run_python("""
+import os, signal
+from tf_advseg import cli
+signal.signal(signal.SIGHUP, signal.SIG_IGN)  # As nohup does.
+cli.run(lambda: os.kill(os.getpid(), signal.SIGHUP))
+""")
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -11,13 +11,15 @@ from tf_advseg.errors import InputError, Interrupted
 
 
 def run(main: Callable[[], None]) -> NoReturn:
-    """Runs `main` and ends the process: 0 done, 2 wrong input, 130 or 143 a signal, else 1.
+    """Runs `main` and ends the process: 0 done, 2 wrong input, 128 + a signal's, else 1.
 
     Wrong input, and numbers that are none, are told in one line; anything else is a bug and shows
     where it is.
     """
     quiet_libraries()
     signal.signal(signal.SIGTERM, _end)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # As nohup has it.
+        signal.signal(signal.SIGHUP, _end)
     try:
         main()
     except InputError as error:

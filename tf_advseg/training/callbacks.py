@@ -106,7 +106,7 @@ class SaveCheckpoints(EveryStep):
 
 
 class StopOnSignal(EveryStep):
-    """Ends training in good order, after the step under way, at Ctrl-C or SIGTERM.
+    """Ends training in good order, after the step under way, at Ctrl-C, SIGTERM or SIGHUP.
 
     A second signal ends the process at once.
 
@@ -120,8 +120,9 @@ class StopOnSignal(EveryStep):
         self._outer: dict[int, Any] = {}
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._outer[number] = signal.signal(number, self._receive)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:  # As nohup has SIGHUP.
+                self._outer[number] = signal.signal(number, self._receive)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         for number, handler in self._outer.items():
