@@ -1,13 +1,16 @@
 """The results table: which runs it has, and what it says of them."""
 
+import dataclasses
 import json
 
 import pytest
 
+from tf_advseg import flags
+from tf_advseg.data import catalog
 from tf_advseg.errors import InputError
 from tf_advseg.evaluation import results
-from tf_advseg.reproduce import gather, grid, settings, write
-from tf_advseg.reproduce.published import PUBLISHED, published
+from tf_advseg.reproduce import gather, grid, published, settings, write
+from tf_advseg.reproduce.published import PUBLISHED
 
 TINY = ("--steps", "10", "--crop_size", "33", "--batch_size", "2")
 
@@ -47,7 +50,10 @@ def test_fractions_are_read_as_people_write_them(text, fraction):
     assert settings.parse_fraction(text) == fraction
 
 
-@pytest.mark.parametrize("text", ["0", "1.01", "-1/8", "1/0", "half", "", "nan", "inf"])
+@pytest.mark.parametrize(
+    "text",
+    ["0", "1.01", "-1/8", "1/0", "half", "", "nan", "inf", "1/inf", "1e400", "1e99999999", "1/2/4"],
+)
 def test_wrong_fraction_is_refused(text):
     with pytest.raises(InputError, match="--fractions"):
         settings.parse(["--fractions", text])
@@ -84,6 +90,11 @@ def test_flag_that_differs_between_runs_is_refused(flag, value, instead):
             settings.parse(arguments)
 
 
+def test_resume_is_always_on():
+    with pytest.raises(InputError, match="--resume is always on"):
+        settings.parse(["--resume"])
+
+
 @pytest.mark.parametrize(
     ("flag", "value"),
     [("--methods", "adv,adv"), ("--methods", "gan"), ("--seeds", "-1"), ("--seeds", "0,0")],
@@ -105,6 +116,19 @@ def test_grid_has_each_method_fraction_and_seed_once(planned):
     ]
     assert len({run.folder for run in made.runs}) == len(made.runs)
     assert made.labeled_images == {0.25: 2, 1.0: 8}
+
+
+def test_fraction_without_a_run_keeps_its_column(planned):
+    made = planned("--fractions", "1/2,full", "--methods", "semi")
+    text = write.markdown(gather.gather(made), "a command")
+    assert "| method | 1/2 (4 labeled) | full (8 labeled) |" in text
+    assert "| `semi` | not finished | - |" in text
+
+
+def test_flags_are_checked_with_the_methods_that_are_run(planned):
+    # With `semi`, its unlabeled fakes and the coin would contradict each other.
+    made = planned("--preset", "authors", "--mixing", "coin_flip", "--methods", "adv")
+    assert {run.settings.method for run in made.runs} == {"adv"}
 
 
 def test_semi_has_a_run_on_full_data_where_images_without_label_are_left(planned, data_dir):
@@ -138,14 +162,40 @@ def test_wrong_flag_of_training_is_told_before_any_run(planned):
 
 
 def test_run_of_other_settings_in_the_folder_is_told_before_any_run(planned):
-    from tf_advseg import flags
-
-    run = planned("--fractions", "1/2", "--t_semi", "0.3").runs[0]
+    arguments = ("--fractions", "1/2", "--t_semi", "0.3")
+    run = planned(*arguments).runs[0]
     run.folder.mkdir(parents=True)
-    (run.folder / "config.json").write_text(flags.to_json(run.settings))
-    assert planned("--fractions", "1/2", "--t_semi", "0.3").runs[0].settings == run.settings
+    # What a run decides when it begins is no other setting.
+    began = dataclasses.replace(run.settings, normalization="caffe", precision="float32")
+    (run.folder / "config.json").write_text(flags.to_json(began))
+    assert planned(*arguments, "--eval_every", "3").runs[0].settings.t_semi == 0.3
     with pytest.raises(InputError, match=r"--t_semi was 0\.3"):
         planned("--fractions", "1/2", "--t_semi", "0.4")
+    # Left out, train.py would go on with the old value, beside new runs with the default.
+    with pytest.raises(InputError, match=r"--t_semi would be 0\.2, and was 0\.3 in .*baseline"):
+        planned("--fractions", "1/2", "--seeds", "0,1")
+    with pytest.raises(InputError, match="--steps would be 20, and was 10"):
+        planned(*arguments, "--steps", "20")
+
+
+def test_damaged_results_are_told(planned):
+    run = planned("--fractions", "1/2").runs[0]
+    run.folder.mkdir(parents=True)
+    for text in ("{}", '{"steps": null}', "[]", "{"):
+        (run.folder / "results.json").write_text(text)
+        with pytest.raises(InputError, match=r"results\.json"):
+            gather.outcome_of(run)
+    (run.folder / "results.json").write_text('{"steps": 10}')  # Of an older version, say.
+    assert gather.outcome_of(run).mean_iou is None
+
+
+def test_steps_of_an_interrupted_run_are_known(planned):
+    run = planned("--fractions", "1/2").runs[0]
+    assert gather.steps_taken(run) == 0
+    (run.folder / "checkpoints").mkdir(parents=True)
+    for step in (5, 10, 9):
+        (run.folder / "checkpoints" / f"step-{step}.index").touch()
+    assert gather.steps_taken(run) == 10
 
 
 def test_only_the_last_step_finishes_a_run(planned):
@@ -182,7 +232,9 @@ def test_single_run_has_no_deviation(planned):
 def test_recipe_that_takes_the_best_checkpoint_is_told_by_it(planned):
     made = planned("--preset", "challenge", "--fractions", "1/2", "--void_as_background", "false")
     finish(made.runs[0], 0.5)
-    assert gather.gather(made).cells["baseline", 0.5].mean_iou == 0.9
+    table = gather.gather(made)
+    assert table.cells["baseline", 0.5].mean_iou == 0.9
+    assert "of the best checkpoint by validation" in write.markdown(table, "a command")
 
 
 def test_unfinished_table_says_so(planned):
@@ -193,12 +245,22 @@ def test_unfinished_table_says_so(planned):
     assert "| `baseline` | 50.00 (1 missing) | not finished |" in text
     assert "| `semi` | not finished | - |" in text
     assert "`a command`" in text
-    assert "Validation saw: full images." in text
+    assert "of the last step" in text
+    assert "compare with" not in text
+
+
+def test_table_of_other_images_says_so(planned):
+    made = planned("--fractions", "1/2", "--methods", "baseline")
+    finish(made.runs[0], 0.5, protocol="random crops resized to 321x321")
+    text = write.markdown(gather.gather(made), "a command")
+    assert "Measured on random crops resized to 321x321: compare with numbers of that kind" in text
 
 
 @pytest.fixture
-def voc_table(data_dir, tmp_path):
-    """A table over a data set that has VOC's name and lists."""
+def voc_table(data_dir, tmp_path, monkeypatch):
+    """A table over a data set that has VOC's name and lists, and is taken to have its size."""
+    voc = dataclasses.replace(PUBLISHED[0], training_images=8, validation_images=3)
+    monkeypatch.setattr(published, "PUBLISHED", (voc,))
     names = json.loads((data_dir / "classes.json").read_text())
     (data_dir / "classes.json").write_text(json.dumps({**names, "name": "voc2012"}))
     lists = data_dir / "ImageSets" / "Segmentation"
@@ -227,15 +289,28 @@ def test_published_numbers_stand_beside_ours_where_the_data_match(voc_table):
     ]
 
 
-def test_other_data_and_other_lists_have_no_published_numbers():
-    assert published("voc2012", "train") == {}
-    assert published("camvid", "train_aug") == {}
+@pytest.mark.parametrize("other", ["name", "train_split", "val_split", "size"])
+def test_other_data_and_other_lists_have_no_published_numbers(other, data_dir, monkeypatch):
+    dataset = catalog.folder(data_dir)
+    known = dataclasses.replace(
+        PUBLISHED[0], dataset="voc", train_split="train", training_images=8, validation_images=3
+    )
+    monkeypatch.setattr(published, "PUBLISHED", (known,))
+    assert published.published(dataset, "train", "val") == known.mean_iou
+    changed = {
+        "name": {"dataset": "voc2012"},
+        "train_split": {"train_split": "train_aug"},
+        "val_split": {"val_split": "test"},
+        "size": {"training_images": 10582},
+    }[other]
+    monkeypatch.setattr(published, "PUBLISHED", (dataclasses.replace(known, **changed),))
+    assert published.published(dataset, "train", "val") == {}
 
 
 def test_published_methods_follow_the_papers_order():
-    """Each loss term helps in every published column, which a slip of a digit would break."""
-    for sources in PUBLISHED.values():
-        for cells in sources.values():
+    """Each loss term helps in every published column."""
+    for known in PUBLISHED:
+        for cells in known.mean_iou.values():
             for fraction in {f for _, f in cells}:
                 column = [
                     cells[m, fraction]

@@ -9,10 +9,11 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from runs import ROOT, TINY, one_line
 
+from tests.runs import ROOT, TINY, one_line
 from tf_advseg.errors import InputError, Interrupted
-from tf_advseg.reproduce import grid, runner, settings, timing
+from tf_advseg.lock import locked
+from tf_advseg.reproduce import all_runs, grid, runner, settings, timing
 
 
 def run_of(script, tmp_path):
@@ -68,11 +69,37 @@ def test_refused_input_ends_everything(tmp_path):
         train(script, tmp_path)
 
 
-@pytest.mark.parametrize("code", [130, 143])
+@pytest.mark.parametrize("code", [129, 130, 143])
 def test_run_that_somebody_stopped_ends_everything(tmp_path, code):
     with pytest.raises(Interrupted) as caught:
         train(f"import sys; sys.exit({code})", tmp_path)
     assert 128 + caught.value.signal_number == code
+
+
+def test_run_ends_with_whatever_ends_this_process(tmp_path):
+    script = """
+        import signal, sys, time
+
+        def end(number, frame):
+            open(sys.argv[0] + ".ended", "w").close()
+            sys.exit(128 + number)
+
+        signal.signal(signal.SIGTERM, end)
+        print("step 1/10  ", flush=True)
+        time.sleep(30)
+    """
+
+    def fail(step):
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        train(script, tmp_path, fail)
+    assert (tmp_path / "child.py.ended").exists()
+
+
+def test_log_that_cannot_be_written_is_told(tmp_path):
+    with pytest.raises(InputError, match="cannot write"):
+        runner.train(run_of("", tmp_path), tmp_path / "none" / "log", lambda step: None)
 
 
 @pytest.mark.parametrize("first", [KeyboardInterrupt, lambda: Interrupted(signal.SIGTERM)])
@@ -160,6 +187,61 @@ def test_table_is_stopped_gone_on_with_and_skips_what_is_finished(voc_folder, tm
     told = next(line for line in lines if line[0] == "semi:")
     assert float(told[1]) == pytest.approx(cell["seconds_per_step"], rel=1e-2)
     assert "(of finished runs)" in " ".join(told)
+
+
+@pytest.fixture
+def planned(voc_folder, tmp_path):
+    own, rest = settings.parse(
+        [*arguments_of(voc_folder(train=6), tmp_path / "out"), "--steps", "4"]
+        + ["--methods", "baseline,adv", "--fractions", "1/2"]
+    )
+    return grid.make_grid(own, rest)
+
+
+def test_failed_run_does_not_keep_the_others_from_running(planned, monkeypatch, capsys):
+    begun = []
+
+    def fail_first(run, log, on_step):
+        begun.append(run.title)
+        return "it went wrong" if len(begun) == 1 else None
+
+    monkeypatch.setattr(all_runs.runner, "train", fail_first)
+    with pytest.raises(SystemExit) as caught:
+        all_runs.run_all(planned, "a command")
+    assert caught.value.code == 1
+    assert begun == ["baseline 1/2 seed 0", "adv 1/2 seed 0"]
+    assert capsys.readouterr().err == "failed: baseline 1/2 seed 0: it went wrong\n"
+    assert "not finished" in (planned.output_dir / "results.md").read_text()
+
+
+def test_second_process_in_the_folder_is_refused(planned, monkeypatch):
+    monkeypatch.setattr(all_runs.runner, "train", lambda *_: pytest.fail("a run was begun"))
+    planned.output_dir.mkdir()
+    with locked(planned.output_dir, "the first"), pytest.raises(InputError, match="another proc"):
+        all_runs.run_all(planned, "a command")
+
+
+def test_output_dir_that_cannot_be_made_is_told(planned):
+    planned.output_dir.write_text("a file")
+    with pytest.raises(InputError, match="cannot make --output_dir"):
+        all_runs.run_all(planned, "a command")
+
+
+def test_time_of_new_runs_is_tried_on_this_machine(planned):
+    found = timing.paces(planned)
+    assert set(found) == {"baseline", "adv"}
+    for pace in found.values():
+        assert 0 < pace.step < 60
+        assert 0 < pace.image < 60
+        assert not pace.of_runs
+    run = planned.runs[0]
+    pace = timing.Pace(step=2.0, image=0.5, of_runs=True)
+    # Twenty seconds to begin; 4 steps; and 4 validations, one a step, of 3 images.
+    assert run.settings.eval_every == 1
+    assert timing.seconds_left(planned, run, pace) == 20 + 4 * 2 + 4 * 3 * 0.5
+    (run.folder / "checkpoints").mkdir(parents=True)
+    (run.folder / "checkpoints" / "step-3.index").touch()
+    assert timing.seconds_left(planned, run, pace) == 20 + 2 + 3 * 0.5
 
 
 def test_wrong_flag_is_told_in_one_line_and_nothing_is_written(voc_folder, tmp_path):

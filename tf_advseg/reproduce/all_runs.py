@@ -4,12 +4,13 @@ import sys
 
 from tf_advseg import progress
 from tf_advseg.errors import InputError
+from tf_advseg.lock import locked
 from tf_advseg.reproduce import gather, grid, runner, write
 
 _LOGS = "logs"
-#: Work of a step in that of a baseline's, as measured with the small backbone: with a
-#: discriminator, and with unlabeled images too. It only spaces the progress.
-_BASELINE, _ADVERSARIAL, _UNLABELED = 1.0, 1.9, 3.2
+#: Work of a step in that of a baseline's, as calculated for ResNet-101: with a discriminator, and
+#: with unlabeled images too (docs/reproduce.md). It only spaces the progress.
+_BASELINE, _ADVERSARIAL, _UNLABELED = 1.0, 1.1, 2.1
 
 
 def run_all(planned: grid.Grid, command: str) -> gather.Table:
@@ -23,11 +24,17 @@ def run_all(planned: grid.Grid, command: str) -> gather.Table:
       InputError: train.py refused its input, or the folder cannot be written.
       SystemExit: with code 1, after the rest, if a run failed.
     """
-    logs = planned.output_dir / _LOGS
+    folder = planned.output_dir
     try:
-        logs.mkdir(parents=True, exist_ok=True)
+        (folder / _LOGS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"cannot make --output_dir {logs}: {error.strerror}") from None
+        raise InputError(f"cannot make --output_dir {folder}: {error.strerror}") from None
+    with locked(folder, f"another process works in --output_dir {folder}; allowed: another one"):
+        return _run_waiting(planned, command)
+
+
+def _run_waiting(planned: grid.Grid, command: str) -> gather.Table:
+    logs = planned.output_dir / _LOGS
     waiting = [run for run in planned.runs if gather.outcome_of(run) is None]
     shown = _AllRuns(planned.runs, waiting)
     failures = []
@@ -62,23 +69,27 @@ class _AllRuns:
 
     def __init__(self, runs: tuple[grid.Run, ...], waiting: list[grid.Run]):
         total = sum(_work(run, run.settings.steps) for run in runs)
-        left = sum(_work(run, run.settings.steps) for run in waiting)
-        self._done = total - left
+        self._finished = total - sum(_work(run, run.settings.steps) for run in waiting)
+        # Of interrupted runs too, so that the rate is of what this process does.
+        begun = sum(_work(run, gather.steps_taken(run)) for run in waiting)
+        self._later = begun
         self._count, self._index = len(waiting), 0
         self._run: grid.Run | None = None
-        self._progress = progress.Progress("reproduce", round(total), done=round(self._done))
+        done = round(self._finished + begun)
+        self._progress = progress.Progress("reproduce", round(total), done=done)
 
     def begin(self, run: grid.Run) -> None:
         self._run = run
+        self._later -= _work(run, gather.steps_taken(run))
         self._index += 1
         self._progress.say(f"run {self._index} of {self._count}: {run.title}")
 
     def step(self, taken: int) -> None:
-        self._progress.update(round(self._done + _work(self._run, taken)))
+        self._progress.update(round(self._finished + self._later + _work(self._run, taken)))
 
     def end(self, run: grid.Run, failure: str | None) -> None:
-        self._done += _work(run, run.settings.steps)
-        self._progress.update(round(self._done))
+        self._finished += _work(run, run.settings.steps)
+        self._progress.update(round(self._finished + self._later))
         outcome = gather.outcome_of(run)
         if failure or outcome is None or outcome.mean_iou is None:
             self._progress.say(f"{run.title}: failed: {failure or 'no mean IoU'}")

@@ -9,7 +9,7 @@ from tf_advseg.evaluation import results
 from tf_advseg.reproduce.grid import Grid, Run
 from tf_advseg.reproduce.published import published
 
-BEST = "best"
+BEST, CHECKPOINTS = "best", "checkpoints"  # As `saved_run` has them, which needs TensorFlow.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +92,7 @@ class Table:
       labeled_images: its columns: by fraction, how many images have labels.
       cells: by method and fraction; one that means nothing is not there.
       sources: whose published numbers stand beside ours, where there are any.
+      checkpoint: which one of a run counts, last or best by validation.
       protocols: how the finished runs saw the validation images, usually one.
     """
 
@@ -100,6 +101,7 @@ class Table:
     labeled_images: dict[float, int]
     cells: dict[tuple[str, float], Cell]
     sources: tuple[str, ...]
+    checkpoint: str
     protocols: tuple[str, ...]
 
 
@@ -115,13 +117,19 @@ def outcome_of(run: Run) -> Outcome | None:
     return Outcome(run, values)
 
 
+def steps_taken(run: Run) -> int:
+    """Returns the step that a run was last saved at; 0 if it was not."""
+    found = (run.folder / CHECKPOINTS).glob("step-*.index")
+    return max((int(path.stem.removeprefix("step-")) for path in found), default=0)
+
+
 def gather(grid: Grid) -> Table:
     """Reads the results of all runs that are finished.
 
     Raises:
       InputError: a damaged results.json.
     """
-    known = published(grid.dataset.classes.name, grid.settings.train_split)
+    known = published(grid.dataset, grid.settings.train_split, grid.settings.val_split)
     by_cell: dict[tuple[str, float], list[Run]] = {}
     for run in grid.runs:
         by_cell.setdefault(run.cell, []).append(run)
@@ -134,6 +142,7 @@ def gather(grid: Grid) -> Table:
         grid.labeled_images,
         cells,
         sources,
+        grid.settings.eval_checkpoint,
         tuple(sorted({outcome.values["protocol"] for outcome in outcomes})),
     )
 

@@ -64,18 +64,15 @@ class Grid:
       own: the settings that span it.
       output_dir: of the runs and of the table.
       dataset: that all runs read.
+      labeled_images: how many images have labels, by fraction.
       runs: fraction by fraction, and in each the methods, and in each the seeds.
     """
 
     own: ReproduceConfig
     output_dir: Path
     dataset: Dataset
+    labeled_images: dict[float, int]
     runs: tuple[Run, ...]
-
-    @property
-    def labeled_images(self) -> dict[float, int]:
-        """How many images have labels, by fraction."""
-        return {run.settings.labeled_fraction: run.labeled_images for run in self.runs}
 
     @property
     def settings(self) -> config.TrainConfig:
@@ -95,33 +92,39 @@ def make_grid(own: ReproduceConfig, arguments: list[str]) -> Grid:
     Raises:
       InputError: a wrong flag or data set; or a folder that holds a run of other settings.
     """
-    given = flags.parse(config.TrainConfig, arguments, "")
-    example = config.resolve(given)
+    given = flags.parse(config.TrainConfig, arguments, "", prog="python train.py")
+    example = config.resolve({**given, "method": own.methods[0]})
     output_dir = Path(own.output_dir or f"runs/reproduce-{example.dataset}-{example.preset}")
     dataset = open_dataset(example.dataset, Path(example.data_dir))
-    runs = []
-    for fraction in own.fractions:
-        for method in own.methods:
-            for seed in own.seeds:
-                runs.append(_plan(output_dir, dataset, method, fraction, seed, arguments))
+    runs = [
+        _plan(output_dir, dataset, (method, fraction, seed), arguments)
+        for fraction in own.fractions
+        for method in own.methods
+        for seed in own.seeds
+    ]
     planned = tuple(run for run in runs if run is not None)
     if not planned:
         raise InputError(
             f"--methods {','.join(own.methods)} --fractions {flags.to_text(own.fractions)} leaves "
             "no run: no image would be unlabeled; allowed: a fraction below 1, or adv or baseline"
         )
-    return Grid(own, output_dir, dataset, planned)
+    counts = {
+        fraction: len(
+            splits.by_fraction(dataset, example.train_split, fraction, own.seeds[0]).labeled
+        )
+        for fraction in own.fractions
+    }
+    return Grid(own, output_dir, dataset, counts, planned)
 
 
 def _plan(
-    output_dir: Path,
-    dataset: Dataset,
-    method: str,
-    fraction: float,
-    seed: int,
-    arguments: list[str],
+    output_dir: Path, dataset: Dataset, which: tuple[str, float, int], arguments: list[str]
 ) -> Run | None:
-    """Returns a run; None if its method needs unlabeled images and there are none."""
+    """Returns the run of a method, fraction and seed.
+
+    None if the method needs unlabeled images and there are none.
+    """
+    method, fraction, seed = which
     folder = output_dir / f"{method}-{flags.to_text(fraction)}-seed{seed}"
     full = [
         *arguments,
@@ -132,10 +135,35 @@ def _plan(
         "--resume",
     ]
     settings = config.train_config(full)
+    if (folder / config.CONFIG_FILE).is_file():
+        _require_same(config.stored_config(folder), full, folder)
     split = splits.by_fraction(dataset, settings.train_split, fraction, seed)
     if settings.recipe().uses_unlabeled and not split.unlabeled:
         return None
     return Run(settings, tuple(full), len(split.labeled))
+
+
+#: What runs of one table may do otherwise: it changes no weight.
+_FREE = config.CHANGEABLE - {"steps"}
+
+
+def _require_same(stored: config.TrainConfig, arguments: list[str], folder: Path) -> None:
+    """Raises InputError for a run that was begun with other settings than a new one would get.
+
+    train.py compares what is given; a flag that was given before and is left out now would have it
+    go on as before, beside new runs of other settings.
+    """
+    given = flags.parse(config.TrainConfig, arguments, "")
+    fresh = dataclasses.asdict(config.resolve(given))
+    # What is given is told before what follows from it.
+    for name in sorted(fresh, key=lambda name: name not in given):
+        value, was = fresh[name], getattr(stored, name)
+        # None is decided when a run begins.
+        if name not in _FREE and value is not None and value != was:
+            raise InputError(
+                f"--{name} would be {flags.to_text(value)}, and was {flags.to_text(was)} in "
+                f"{folder}; allowed: the same for all runs of a table, or another --output_dir"
+            )
 
 
 def show_fraction(fraction: float) -> str:

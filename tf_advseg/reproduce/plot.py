@@ -15,6 +15,7 @@ _STYLES = (
     ("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"),
 )  # fmt: skip
 _SOURCE_LINES = ("--", ":")
+_MARGIN = 1.2  # Beside the first and the last fraction, on the log scale.
 _SPREAD = 0.035  # Between neighbouring methods, as a share of the labeled images.
 
 
@@ -85,6 +86,7 @@ def _label(axes: Axes, table: Table) -> None:
         [count for _, count in images],
         [f"{count}\n{show_fraction(fraction)}" for fraction, count in images],
     )
+    axes.set_xlim(images[0][1] / _MARGIN, images[-1][1] * _MARGIN)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("labeled images")

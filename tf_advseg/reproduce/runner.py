@@ -1,5 +1,6 @@
 """One run of a table, as a process of its own, watched."""
 
+import contextlib
 import re
 import signal
 import subprocess
@@ -9,8 +10,9 @@ from pathlib import Path
 from tf_advseg.errors import InputError, Interrupted
 from tf_advseg.reproduce.grid import Run
 
-_STEP = re.compile(r"step (\d+)/\d+ ")
-_WRONG_INPUT, _BY_CTRL_C, _BY_SIGTERM = 2, 128 + signal.SIGINT, 128 + signal.SIGTERM
+_STEP = re.compile(r"step (\d+)/\d+ ")  # Of `progress.Progress`.
+_WRONG_INPUT = 2
+_STOPPED = tuple(128 + number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM))
 _ERROR = "error: "
 
 
@@ -32,39 +34,52 @@ def train(run: Run, log: Path, on_step: Callable[[int], None]) -> str | None:
       Interrupted: somebody else stopped train.py by a signal.
     """
     lines: list[str] = []
-    with log.open("a", encoding="utf-8") as file:
-        file.write(f"$ {run.shown_command}\n")
-        process = subprocess.Popen(
-            run.command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            start_new_session=True,  # Ctrl-C reaches it through us alone, and so once.
-        )
-        try:
-            for line in process.stdout:
-                file.write(line)
-                file.flush()
-                lines.append(line.rstrip())
-                if found := _STEP.match(line):
-                    on_step(int(found[1]))
-            code = process.wait()
-        except KeyboardInterrupt:
-            file.write(_end(process, signal.SIGINT))
-            raise
-        except Interrupted as interrupted:
-            file.write(_end(process, interrupted.signal_number))
-            raise
+
+    def heed(line: str) -> None:
+        file.write(line)
+        file.flush()
+        lines.append(line.rstrip())
+        if found := _STEP.match(line):
+            on_step(int(found[1]))
+
+    try:
+        with log.open("a", encoding="utf-8") as file:
+            file.write(f"$ {run.shown_command}\n")
+            code = _watched(run.command, heed)
+    except OSError as error:
+        raise InputError(f"cannot write {log}: {error.strerror}") from None
     if code == 0:
         return None
-    if code in (_BY_CTRL_C, _BY_SIGTERM):
+    if code in _STOPPED:
         raise Interrupted(code - 128)
     reason = _reason(lines, code)
     if code == _WRONG_INPUT:
         raise InputError(f"{run.title}: {reason}")
     return f"{reason}; see {log}"
+
+
+def _watched(command: list[str], heed: Callable[[str], None]) -> int:
+    """Runs a command, gives each line that it prints to `heed`, and returns its exit code."""
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,  # Ctrl-C reaches it through us alone, and so once.
+    )
+    try:
+        for line in process.stdout:
+            heed(line)
+        return process.wait()
+    except BaseException as error:
+        # Whatever ends this process must not leave the run behind, alone on the machine.
+        number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM
+        rest = _end(process, number)
+        with contextlib.suppress(OSError):  # A full disk may be what ends it.
+            heed(rest)
+        raise
 
 
 def _end(process: subprocess.Popen, number: int) -> str:

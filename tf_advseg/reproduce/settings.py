@@ -1,23 +1,28 @@
 """The flags of `python -m tf_advseg.reproduce`; all others are train.py's. No TensorFlow here."""
 
 import dataclasses
+import math
 import sys
-from fractions import Fraction
 from typing import Any
 
 from tf_advseg import flags, registry
 from tf_advseg.errors import InputError
-from tf_advseg.flags import Kind, flag, switch, text
+from tf_advseg.flags import Kind, flag, integer, switch, text
 
-#: What this script decides for each run -> the flag that says it.
+PROGRAM = "python -m tf_advseg.reproduce"
+
+#: What this script decides for each run -> what the user is to do instead.
 _DECIDED = {
-    "method": "methods",
-    "labeled_fraction": "fractions",
-    "labeled_list": "fractions",
-    "seed": "seeds",
-    "run_dir": "output_dir",
-    "resume": "output_dir",
+    "method": "is different in each run; allowed: --methods",
+    "labeled_fraction": "is different in each run; allowed: --fractions",
+    "labeled_list": "is different in each run; allowed: --fractions",
+    "seed": "is different in each run; allowed: --seeds",
+    "run_dir": "is different in each run; allowed: --output_dir",
+    "resume": "is always on; leave it out",
 }
+
+
+_LARGEST_SEED = 2**31 - 1
 
 
 def _several(parse_one: Any, allowed: str, metavar: str) -> Kind:
@@ -44,23 +49,15 @@ def parse_fraction(value: str) -> float:
     Raises:
       ValueError: it is none.
     """
-    number = 1.0 if value == "full" else _quotient(value)
-    if not 0 < number <= 1:
+    above, _, below = ("1" if value == "full" else value).partition("/")
+    number, divisor = float(above), float(below or 1)
+    if not 0 < number <= divisor < math.inf:
         raise ValueError
-    return number
-
-
-def _quotient(value: str) -> float:
-    try:
-        return float(Fraction(value))
-    except ZeroDivisionError:
-        raise ValueError from None
+    return number / divisor
 
 
 def _seed(value: str) -> int:
-    if int(value) < 0:
-        raise ValueError
-    return int(value)
+    return integer(0, _LARGEST_SEED).parse(value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,10 +98,12 @@ def parse(argv: list[str] | None = None) -> tuple[ReproduceConfig, list[str]]:
         sys.argv[1:] if argv is None else argv,
         "Run methods x fractions x seeds and write their table.",
         "Any other flag is train.py's, and is the same for all runs: see python train.py --help.\n"
-        "What is finished is skipped, and what was interrupted is resumed.",
+        "What is finished is skipped, and what was interrupted is resumed. The table has the runs\n"
+        "of the last command: name all methods, fractions and seeds that it is to show.",
+        PROGRAM,
     )
     for argument in rest:
         name = argument.removeprefix("--").split("=")[0]
         if argument.startswith("--") and name in _DECIDED:
-            raise InputError(f"--{name} is different in each run; allowed: --{_DECIDED[name]}")
+            raise InputError(f"--{name} {_DECIDED[name]}")
     return ReproduceConfig(**given), rest

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from tf_advseg.config import TrainConfig
 from tf_advseg.data.images import image_size
 from tf_advseg.progress import Progress, clock
-from tf_advseg.reproduce.gather import outcome_of
+from tf_advseg.reproduce.gather import outcome_of, steps_taken
 from tf_advseg.reproduce.grid import Grid, Run
 
 _START_SECONDS = 20.0  # To import TensorFlow, check the data and trace the step.
@@ -32,7 +32,8 @@ def estimate(grid: Grid) -> str:
     found = paces(grid)
     lines, total = [], 0.0
     for run in grid.runs:
-        seconds = seconds_left(grid, run, found[run.settings.method])
+        pace = found.get(run.settings.method)
+        seconds = seconds_left(grid, run, pace) if pace else 0.0
         total += seconds
         lines.append(f"{clock(seconds) if seconds else 'finished':>9}  {run.shown_command}")
     lines.append(f"{clock(total):>9}  in all, by these paces of this machine:")
@@ -46,8 +47,9 @@ def estimate(grid: Grid) -> str:
 
 
 def paces(grid: Grid) -> dict[str, Pace]:
-    """Returns each method's pace on this machine."""
-    methods = {run.settings.method: run for run in grid.runs}
+    """Returns the pace on this machine of each method that has runs left."""
+    waiting = [run for run in grid.runs if outcome_of(run) is None]
+    methods = {run.settings.method: run for run in waiting}
     size = image_size(grid.dataset.image_path(grid.dataset.ids(grid.settings.val_split)[0]))
     progress = Progress("timing", len(methods))
     found = {}
@@ -59,13 +61,14 @@ def paces(grid: Grid) -> dict[str, Pace]:
 
 
 def seconds_left(grid: Grid, run: Run, pace: Pace) -> float:
-    """Returns how long a run would take from its first step on; 0 if it is finished."""
+    """Returns how long the rest of a run would take; 0 if it is finished."""
     if outcome_of(run) is not None:
         return 0.0
     settings = run.settings
-    validations = -(-settings.steps // settings.eval_every)
+    steps = settings.steps - steps_taken(run)
+    validations = -(-steps // settings.eval_every)
     images = validations * len(grid.dataset.ids(settings.val_split))
-    return _START_SECONDS + settings.steps * pace.step + images * pace.image
+    return _START_SECONDS + steps * pace.step + images * pace.image
 
 
 def _pace(grid: Grid, run: Run, image: tuple[int, int]) -> Pace:
@@ -115,11 +118,14 @@ class _Trial:
 
 
 def _seconds(act: Callable[[], object]) -> float:
-    """Returns the median time of a few calls, after a first one that traces a graph."""
+    """Returns the mean time of a few calls, after a first one that traces a graph.
+
+    The mean, as under the mixing coin_flip there are two kinds of steps.
+    """
     act()
     times: list[float] = []
     while sum(times) < _TRIAL_SECONDS and len(times) < _TRIAL_STEPS:
         begin = time.perf_counter()
         act()
         times.append(time.perf_counter() - begin)
-    return statistics.median(times)
+    return statistics.fmean(times)

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from tf_advseg import textfile
-from tf_advseg.reproduce.gather import Cell, Table
+from tf_advseg.reproduce.gather import BEST, Cell, Table
 from tf_advseg.reproduce.grid import show_fraction
 
 MARKDOWN_FILE, JSON_FILE, PLOT_FILE = "results.md", "results.json", "results.png"
+
+#: What `Protocol.describe` calls the usual way.
+FULL_IMAGES = "full images"
 
 #: What a cell means nothing for, or nobody published.
 _NOTHING = "-"
@@ -31,12 +34,10 @@ def markdown(table: Table, command: str) -> str:
       table: what is told.
       command: that makes it.
     """
-    protocols = ", ".join(table.protocols) or "none yet"
     parts = [
         f"# {table.dataset}",
         f"`{command}`",
-        "Mean IoU in %, of the last step unless the preset says otherwise: mean ± standard "
-        f"deviation over seeds. Validation saw: {protocols}.",
+        _what_is_shown(table),
         _grid(_main_rows(table)),
         "More of the same runs, as means over seeds; seconds per step as the median, without "
         "validation:",
@@ -44,6 +45,15 @@ def markdown(table: Table, command: str) -> str:
         f"![Mean IoU against labeled images]({PLOT_FILE})",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _what_is_shown(table: Table) -> str:
+    of = "the best checkpoint by validation" if table.checkpoint == BEST else "the last step"
+    text = f"Mean IoU in % on the validation images, of {of}: mean ± standard deviation over seeds."
+    unusual = [protocol for protocol in table.protocols if protocol != FULL_IMAGES]
+    if unusual:
+        text += f" Measured on {', '.join(unusual)}: compare with numbers of that kind only."
+    return text
 
 
 def _main_rows(table: Table) -> list[list[str]]:

@@ -129,10 +129,11 @@ def build_trainer(config: TrainConfig, num_classes: int) -> AdversarialTrainer:
 def _write_settings(run_dir: Path, config: TrainConfig, files: TrainingFiles) -> None:
     """Writes what the run is, so that evaluation and export need nothing but its folder."""
     try:
-        textfile.write(run_dir / CLASSES_FILE, files.classes.to_json())
-        textfile.write(run_dir / SPLIT_FILE, files.split.to_json())
+        # First what makes it a run: one that is killed in between can be resumed.
         settings = dataclasses.replace(config, resume=False)
         textfile.write(run_dir / CONFIG_FILE, flags.to_json(settings))
+        textfile.write(run_dir / CLASSES_FILE, files.classes.to_json())
+        textfile.write(run_dir / SPLIT_FILE, files.split.to_json())
     except OSError as error:
         raise InputError(f"cannot write to --run_dir {run_dir}: {error.strerror}") from None
 
