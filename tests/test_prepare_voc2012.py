@@ -162,7 +162,7 @@ def test_what_is_downloaded_can_be_proved():
 def test_checksum_and_counts_are_the_official_ones(made, tmp_path, fails, capsys, monkeypatch):
     voc, folder = made
     archives = voc.both(tmp_path)[:-1]
-    says = "has another checksum than the official VOCtrainval_11-May-2012.tar", voc2012.VOC.where
+    says = "has another checksum than the official VOCtrainval_11-May-2012.tar", voc2012.VOC.url
     fails("--data_dir", folder, *archives, says=(*says, OTHER))
     assert not folder.exists()
     monkeypatch.setattr(download, "digest", official_digest)

@@ -1,6 +1,8 @@
 """How long the runs of a table take, before they are run: from finished runs, or by a trial.
 
-A trial takes a few steps on random images, and predicts one. Reading of files is not in it.
+A trial takes a few steps on random images, and predicts one. Reading of files is not in it. Without
+a GPU a step has one image of each kind and its time is multiplied, since there a step may take
+minutes and more memory than there is.
 """
 
 import dataclasses
@@ -38,7 +40,7 @@ def estimate(grid: Grid) -> str:
         lines.append(f"{clock(seconds) if seconds else 'finished':>9}  {run.shown_command}")
     lines.append(f"{clock(total):>9}  in all, by these paces of this machine:")
     for method, pace in found.items():
-        source = "of finished runs" if pace.of_runs else "in a trial, without reading files"
+        source = "of finished runs" if pace.of_runs else "in a trial"
         lines.append(
             f"{'':>9}  {method}: {pace.step:.3g} s a step ({source}), "
             f"{pace.image:.3g} s a validation image"
@@ -95,7 +97,15 @@ class _Trial:
         import tensorflow as tf
 
         settings = self._settings
-        shape = [settings.batch_size, *settings.crop_size]
+        images = settings.batch_size if tf.config.list_physical_devices("GPU") else 1
+        return settings.batch_size / images * self._seconds_with(images)
+
+    def _seconds_with(self, batch_size: int) -> float:
+        """Returns seconds of a step on that many labeled images, and as many unlabeled ones."""
+        import tensorflow as tf
+
+        settings = self._settings
+        shape = [batch_size, *settings.crop_size]
         images = tf.random.stateless_uniform([*shape, 3], [settings.seed, 0], 0.0, 255.0)
         labels = tf.random.stateless_uniform(
             shape, [settings.seed, 1], 0, self._trainer.num_classes, tf.int32

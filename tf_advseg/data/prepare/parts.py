@@ -194,7 +194,8 @@ def digest(found: Found, *, allow_other: bool) -> str:
     )
     message = f"{archive} {what} the official {part.file_name}"
     if not allow_other:
-        raise InputError(f"{message}; allowed: that ({part.where}), or --allow_other_archive")
+        official = f"the one from {part.url}" if part.url else "that one"
+        raise InputError(f"{message}; allowed: {official}, or --allow_other_archive")
     print(f"warning: {message}", file=sys.stderr)
     return own
 
