@@ -173,7 +173,9 @@ class TestNoArchive:
     @pytest.mark.parametrize("content", [b"", b"abc", b"\x89PNG" * 500, b"BZh9" * 500])
     def test_other_files(self, content, tmp_path):
         (tmp_path / "a.tar").write_bytes(content)
-        refused(tmp_path / "a.tar", "is none; allowed: a .tar, .tar.gz or .zip file, or a folder")
+        refused(
+            tmp_path / "a.tar", "is no archive; allowed: a .tar, .tar.gz or .zip file, or a folder"
+        )
 
     def test_missing_and_pipe(self, tmp_path):
         refused(tmp_path / "a.zip", "no archive")

@@ -121,3 +121,10 @@ signal.signal(signal.SIGHUP, signal.SIG_IGN)  # As nohup does.
 cli.run(lambda: os.kill(os.getpid(), signal.SIGHUP))
 """)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), Interrupted(signal.SIGTERM)])
+def test_stopped_work_says_how_to_go_on(error, capsys):
+    with pytest.raises(SystemExit):
+        cli.run(raising(error), stopped="the same command goes on")
+    assert capsys.readouterr() == ("the same command goes on\n", "")

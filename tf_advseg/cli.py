@@ -10,11 +10,15 @@ from typing import Any, NoReturn
 from tf_advseg.errors import InputError, Interrupted
 
 
-def run(main: Callable[[], None]) -> NoReturn:
+def run(main: Callable[[], None], *, stopped: str = "") -> NoReturn:
     """Runs `main` and ends the process: 0 done, 2 wrong input, 128 + a signal's, else 1.
 
     Wrong input, and numbers that are none, are told in one line; anything else is a bug and shows
     where it is.
+
+    Args:
+      main: the work.
+      stopped: what is printed when a signal ends it.
     """
     quiet_libraries()
     signal.signal(signal.SIGTERM, _end)
@@ -28,10 +32,10 @@ def run(main: Callable[[], None]) -> NoReturn:
     except FloatingPointError as error:
         _tell(error)
         sys.exit(1)
-    except Interrupted as interrupted:
-        sys.exit(128 + interrupted.signal_number)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except (Interrupted, KeyboardInterrupt) as end:
+        if stopped:
+            print(stopped)
+        sys.exit(128 + getattr(end, "signal_number", signal.SIGINT))
     sys.exit(0)
 
 

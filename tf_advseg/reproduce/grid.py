@@ -11,9 +11,10 @@ from tf_advseg.data import splits
 from tf_advseg.data.catalog import Dataset
 from tf_advseg.data.files import open_dataset
 from tf_advseg.errors import InputError
-from tf_advseg.reproduce.settings import ReproduceConfig
+from tf_advseg.reproduce.settings import PROGRAM, ReproduceConfig
 
 _ROOT = Path(__file__).resolve().parents[2]
+_HELPED = f"{PROGRAM} --help and python train.py"  # Where an unknown flag may be looked up.
 _LARGEST_DENOMINATOR = 64  # Of a share that is shown as a quotient.
 
 
@@ -92,7 +93,7 @@ def make_grid(own: ReproduceConfig, arguments: list[str]) -> Grid:
     Raises:
       InputError: a wrong flag or data set; or a folder that holds a run of other settings.
     """
-    given = flags.parse(config.TrainConfig, arguments, "", prog="python train.py")
+    given = flags.parse(config.TrainConfig, arguments, "", prog=_HELPED)
     example = config.resolve({**given, "method": own.methods[0]})
     output_dir = Path(own.output_dir or f"runs/reproduce-{example.dataset}-{example.preset}")
     dataset = open_dataset(example.dataset, Path(example.data_dir))

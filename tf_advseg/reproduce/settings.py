@@ -95,7 +95,8 @@ def parse(argv: list[str] | None = None) -> tuple[ReproduceConfig, list[str]]:
     """
     given, rest = flags.parse_known(
         ReproduceConfig,
-        sys.argv[1:] if argv is None else argv,
+        # What takes hours is not begun by a bare command.
+        (sys.argv[1:] or ["--help"]) if argv is None else argv,
         "Run methods x fractions x seeds and write their table.",
         "Any other flag is train.py's, and is the same for all runs: see python train.py --help.\n"
         "What is finished is skipped, and what was interrupted is resumed. The table has the runs\n"

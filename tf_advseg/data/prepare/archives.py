@@ -172,7 +172,9 @@ def _open(archive: Path, spend: Callable[[int], None], stack: contextlib.ExitSta
     elif is_tar(start):
         members = tar_members(file, spend, packed=False)
     else:
-        raise InputError(f"{archive} is none; allowed: a .tar, .tar.gz or .zip file, or a folder")
+        raise InputError(
+            f"{archive} is no archive; allowed: a .tar, .tar.gz or .zip file, or a folder"
+        )
     size = os.fstat(file.fileno()).st_size // MEGABYTE
     return _Opened(members, lambda count: file.tell() // MEGABYTE, size, "MB")
 
