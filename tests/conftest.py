@@ -1,5 +1,6 @@
 """What every test gets. Data sets on disk are made by `tests.folders.make_voc_folder`."""
 
+import functools
 import os
 
 import pytest
@@ -26,3 +27,20 @@ def voc_folder(tmp_path):
         return make_voc_folder(tmp_path / name, **options)
 
     return write
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Miniature archives of VOC, written to tmp_path by the tests, and the folder to prepare."""
+    from tests.archives_made import Voc
+
+    return Voc(), tmp_path / "D"
+
+
+@pytest.fixture
+def fails(capsys):
+    """As `tests.runs.fails_with`, for `python -m tf_advseg.data.prepare voc2012`."""
+    from tests.archives_made import PREPARE
+    from tests.runs import fails_with
+
+    return functools.partial(fails_with, capsys, PREPARE, "voc2012")

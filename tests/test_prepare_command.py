@@ -1,29 +1,16 @@
 """The command that prepares a data set: its flags, its help, and what it imports."""
 
-import functools
 import shutil
 import subprocess
 import sys
 
 import pytest
 
-from tests.archives_made import PREPARE, Voc, prepare, zipped
+from tests.archives_made import PREPARE, prepare, zipped
 from tests.runs import ROOT, fails_with
 from tf_advseg.data.prepare import download
 
 OTHER = "--allow_other_archive"
-
-
-@pytest.fixture
-def made(tmp_path):
-    """The archives, written to tmp_path by the tests, and the folder to prepare."""
-    return Voc(), tmp_path / "D"
-
-
-@pytest.fixture
-def fails(capsys):
-    """As `tests.runs.fails_with`, for the command."""
-    return functools.partial(fails_with, capsys, PREPARE, "voc2012")
 
 
 def test_missing_archives(made, tmp_path, fails, monkeypatch):

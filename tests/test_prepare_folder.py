@@ -1,7 +1,6 @@
 """The folder that is prepared: what may be in it, its manifest, downloads and room on the disk."""
 
 import fcntl
-import functools
 import json
 import os
 import shutil
@@ -10,33 +9,18 @@ from unittest import mock
 import pytest
 
 from tests.archives_made import (
-    PREPARE,
-    Voc,
     content_of,
     extracted,
     official_digest,
     prepare,
     tar,
 )
-from tests.runs import fails_with
 from tf_advseg.data.prepare import download, layout, parts
 from tf_advseg.data.prepare.layout import Folder
 from tf_advseg.errors import InputError
 
 OTHER = "--allow_other_archive"
 LABELS = "SegmentationClass"
-
-
-@pytest.fixture
-def made(tmp_path):
-    """The archives, written to tmp_path by the tests, and the folder to prepare."""
-    return Voc(), tmp_path / "D"
-
-
-@pytest.fixture
-def fails(capsys):
-    """As `tests.runs.fails_with`, for the command."""
-    return functools.partial(fails_with, capsys, PREPARE, "voc2012")
 
 
 @pytest.fixture

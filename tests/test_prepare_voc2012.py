@@ -1,6 +1,5 @@
 """VOC 2012 prepared from miniature archives in the publishers' formats."""
 
-import functools
 import json
 import shutil
 
@@ -9,9 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.archives_made import (
-    PREPARE,
     VOID,
-    Voc,
     content_of,
     extracted,
     indexed,
@@ -22,23 +19,10 @@ from tests.archives_made import (
     prepare,
     tar,
 )
-from tests.runs import fails_with
 from tf_advseg.data.prepare import cityscapes, download, voc2012
 
 OTHER = "--allow_other_archive"
 LABELS = "SegmentationClass"
-
-
-@pytest.fixture
-def made(tmp_path):
-    """The archives, written to tmp_path by the tests, and the folder to prepare."""
-    return Voc(), tmp_path / "D"
-
-
-@pytest.fixture
-def fails(capsys):
-    """As `tests.runs.fails_with`, for the command."""
-    return functools.partial(fails_with, capsys, PREPARE, "voc2012")
 
 
 def ids_in(folder, name):
