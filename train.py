@@ -32,7 +32,7 @@ def main() -> None:
 
     values = run.train(settings, training_files)
     print(f"mean IoU {100 * values['mean_iou']:.2f} %, best {100 * values['best_mean_iou']:.2f} %")
-    if values["protocol"] != "full images":
+    if values["protocol"] != results.FULL_IMAGES:
         print(f"measured on {values['protocol']}; compare with numbers of that kind only")
     print(f"results in {run_dir / results.RESULTS_FILE}")
 

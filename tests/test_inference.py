@@ -109,7 +109,8 @@ def test_discriminator_sees_maps_at_the_scale_it_was_trained_with(segmenter):
     np.testing.assert_allclose(predicted.confidence, tf.sigmoid(logits)[..., 0], atol=1e-6)
 
 
-def test_many_sizes_share_one_graph():
+def counting_network():
+    """Returns a network that puts out its input, and the list of the shapes it was traced with."""
     traced = []
 
     class Counting(keras.layers.Layer):
@@ -118,7 +119,12 @@ def test_many_sizes_share_one_graph():
             return inputs
 
     image = keras.Input((None, None, 3))
-    predictor = Predictor(keras.Model(image, Counting()(image)))
+    return keras.Model(image, Counting()(image)), traced
+
+
+def test_many_sizes_share_one_graph():
+    network, traced = counting_network()
+    predictor = Predictor(network)
     predictor(picture(3, 3))
     after_first = len(traced)
     for size in ((4, 5), (1, 9), (7, 2)):
@@ -127,15 +133,7 @@ def test_many_sizes_share_one_graph():
 
 
 def test_views_run_one_after_the_other():
-    traced = []
-
-    class Counting(keras.layers.Layer):
-        def call(self, inputs):
-            traced.append(inputs.shape)
-            return inputs
-
-    image = keras.Input((None, None, 3))
-    network = keras.Model(image, Counting()(image))
+    network, traced = counting_network()
     built = len(traced)
     Predictor(network, scales=(0.5, 1, 2), flip=True)(picture(8, 8))
     # One graph holds one view: TensorFlow runs the branches of a graph side by side.

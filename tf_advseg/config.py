@@ -17,6 +17,9 @@ from tf_advseg.recipe import COIN_FLIP
 #: Files of a run folder: every resolved value, the classes, the labeled and unlabeled ids.
 CONFIG_FILE, CLASSES_FILE, SPLIT_FILE = "config.json", "classes.json", "split.json"
 
+#: Folders of a run folder: of the last checkpoints, and in it of the best one.
+CHECKPOINTS, BEST = "checkpoints", "best"
+
 
 def stored_config(run_dir: Path) -> TrainConfig:
     """Returns the configuration of a run, from its folder.

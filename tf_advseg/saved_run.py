@@ -6,15 +6,12 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from tf_advseg.config import CLASSES_FILE, TrainConfig, stored_config
+from tf_advseg.config import BEST, CHECKPOINTS, CLASSES_FILE, TrainConfig, stored_config
 from tf_advseg.data.catalog import read_classes
 from tf_advseg.data.classes import Classes
 from tf_advseg.errors import InputError, first_line
 from tf_advseg.models.discriminator import build_discriminator
 from tf_advseg.models.segmenter import build_segmenter
-
-#: Folders of a run folder: of the last checkpoints, and in it of the best one.
-CHECKPOINTS, BEST = "checkpoints", "best"
 
 #: What TensorFlow raises for a checkpoint that is damaged or of other networks.
 UNREADABLE = (AssertionError, ValueError, IndexError, tf.errors.OpError)

@@ -16,6 +16,7 @@ import tensorflow as tf
 from tf_advseg.data import pipeline
 from tf_advseg.data.files import LabeledFiles
 from tf_advseg.evaluation.inference import Prediction
+from tf_advseg.evaluation.results import FULL_IMAGES
 from tf_advseg.options import FULL, PADDED, RANDOM_CROP
 
 Predict = Callable[[tf.Tensor], Prediction]
@@ -45,7 +46,7 @@ class Protocol:
     def describe(self) -> str:
         """Returns how a split is seen in a few words, for those who read the numbers."""
         words = {
-            FULL: "full images",
+            FULL: FULL_IMAGES,
             PADDED: "images padded to {}x{}",
             RANDOM_CROP: "random crops resized to {}x{}",
         }

@@ -10,6 +10,9 @@ from tf_advseg.errors import InputError
 
 RESULTS_FILE = "results.json"
 
+#: The usual value of "protocol"; numbers compare where both have it.
+FULL_IMAGES = "full images"
+
 #: Every key of a results.json; null where it means nothing for that run.
 RESULT_KEYS = (
     "mean_iou",

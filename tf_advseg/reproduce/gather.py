@@ -5,11 +5,10 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from tf_advseg.config import BEST, CHECKPOINTS
 from tf_advseg.evaluation import results
 from tf_advseg.reproduce.grid import Grid, Run
 from tf_advseg.reproduce.published import published
-
-BEST, CHECKPOINTS = "best", "checkpoints"  # As `saved_run` has them, which needs TensorFlow.
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from tf_advseg import textfile
-from tf_advseg.reproduce.gather import BEST, Cell, Table
+from tf_advseg.config import BEST
+from tf_advseg.evaluation.results import FULL_IMAGES
+from tf_advseg.reproduce.gather import Cell, Table
 from tf_advseg.reproduce.grid import show_fraction
 
 MARKDOWN_FILE, JSON_FILE, PLOT_FILE = "results.md", "results.json", "results.png"
-
-#: What `Protocol.describe` calls the usual way.
-FULL_IMAGES = "full images"
 
 #: What a cell means nothing for, or nobody published.
 _NOTHING = "-"

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from tf_advseg.config import BEST, CHECKPOINTS
 from tf_advseg.errors import InputError, first_line
-from tf_advseg.saved_run import BEST, CHECKPOINTS, UNREADABLE
+from tf_advseg.saved_run import UNREADABLE
 from tf_advseg.training.trainer import AdversarialTrainer
 
 _KEPT = 3

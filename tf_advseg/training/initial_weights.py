@@ -11,14 +11,14 @@ from pathlib import Path
 import keras
 
 from tf_advseg import registry
-from tf_advseg.config import CONFIG_FILE, stored_config
+from tf_advseg.config import BEST, CHECKPOINTS, CONFIG_FILE, stored_config
 from tf_advseg.errors import InputError
 from tf_advseg.models import pretrained, torch_weights
 from tf_advseg.models.conventions import RESNET_STYLES
 from tf_advseg.models.heads import HEAD_PREFIX
 from tf_advseg.models.torch_file import read_torch_file
 from tf_advseg.options import TrainConfig
-from tf_advseg.saved_run import BEST, CHECKPOINTS, load_run
+from tf_advseg.saved_run import load_run
 
 
 @dataclasses.dataclass(frozen=True)

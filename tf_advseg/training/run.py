@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advseg import flags, textfile
-from tf_advseg.config import CLASSES_FILE, CONFIG_FILE, SPLIT_FILE, TrainConfig
+from tf_advseg.config import CHECKPOINTS, CLASSES_FILE, CONFIG_FILE, SPLIT_FILE, TrainConfig
 from tf_advseg.data import pipeline
 from tf_advseg.data.files import TrainingFiles
 from tf_advseg.errors import InputError, Interrupted
@@ -23,7 +23,7 @@ from tf_advseg.evaluation.protocols import Protocol
 from tf_advseg.models.segmenter import normalization_of, padding_color
 from tf_advseg.progress import Progress
 from tf_advseg.recipe import COIN_FLIP
-from tf_advseg.saved_run import CHECKPOINTS, build_networks
+from tf_advseg.saved_run import build_networks
 from tf_advseg.training import callbacks, devices, initial_weights, optimizers
 from tf_advseg.training.checkpoints import Checkpoints
 from tf_advseg.training.precision import default_precision
