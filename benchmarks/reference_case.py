@@ -250,15 +250,18 @@ BATCH_STATISTICS = {
 SHALLOW = {"blocks": (2, 2, 2, 2)}
 
 CASES = {}
-# t_semi: D's confidences lie around .5; the nearest of any step is over 1e-4 away.
-for name, networks, t_semi in (
-    ("aligned", ALIGNED, 0.563702),
-    ("halfpixel", HALF_PIXEL, 0.534016),
+# t_semi: D's confidences lie around .5; the nearest of any step is over 8e-5 away. In the deeper
+# network, shift and seed are such that no unit is so close to 0 that rounding decides: with others,
+# the reference's gradients on one thread and on two differ by 2e-4 and more.
+for name, networks, shift, seed, t_semi in (
+    ("aligned", ALIGNED, 3.5, 1, 0.620724),
+    ("halfpixel", HALF_PIXEL, 2.5, 0, 0.61284),
 ):
     shallow = networks[0] | SHALLOW, networks[1]
     CASES[f"baseline-{name}"] = make_case("baseline", *shallow, **FROZEN)
     CASES[f"adv-{name}"] = make_case("adv", *shallow, **FROZEN)
-    CASES[f"semi-{name}"] = make_case("semi", *networks, **FROZEN, t_semi=t_semi)
+    deep = FROZEN | {"norm": {"norm_scale": 1.0, "norm_shift": shift}, "seed": seed}
+    CASES[f"semi-{name}"] = make_case("semi", *networks, **deep, t_semi=t_semi)
 CASES["semi-authors"] = make_case(
     "semi",
     ALIGNED[0]

@@ -151,8 +151,12 @@ def test_evaluation_agrees_with_training_and_with_numpy(run, copied, tmp_path):
     evaluated = json.loads((copied / "evaluation" / "results.json").read_text("utf-8"))
     trained = run.read("results.json")
     assert set(evaluated) == set(trained)
-    differs = {name for name in trained if trained[name] != evaluated[name]}
-    assert differs <= {"images_per_second"}
+    # Rounding differs: batch norm is folded into the kernels only after training.
+    for name in set(trained) - {"images_per_second", "selection", "per_class_iou"}:
+        assert evaluated[name] == pytest.approx(trained[name], abs=1e-4), name
+    assert evaluated["per_class_iou"] == pytest.approx(trained["per_class_iou"], abs=1e-4)
+    for own, other in zip(evaluated["selection"], trained["selection"], strict=True):
+        assert own == pytest.approx(other, abs=1e-4)
     rows = {row["t_semi"]: row for row in evaluated["selection"]}
     assert list(rows) == [0, 0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9]
     assert rows[0.45]["fraction"] == evaluated["selected_fraction"]

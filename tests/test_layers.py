@@ -9,7 +9,6 @@ from tf_advseg.models.layers import (
     FrozenAffineBatchNormalization,
     Normalize,
     ResizeLike,
-    SymmetricConv2D,
 )
 
 
@@ -76,55 +75,6 @@ def test_layers_come_back_from_their_config(layer):
 def test_resize_like_says_its_output_shape():
     shape = ResizeLike().compute_output_shape(((2, 3, 4, 5), (2, None, 9, 1)))
     assert shape == (2, None, 9, 5)
-
-
-def test_symmetric_convolution_pads_all_sides_alike():
-    layer = SymmetricConv2D(1, 4, 2, kernel_initializer="ones", use_bias=False)
-    # Windows of rows -1 to 2 and 1 to 4 of a 5x5 map of ones.
-    assert layer(tf.ones([1, 5, 5, 1])).numpy()[0, :, :, 0].tolist() == [[9, 12], [12, 16]]
-
-
-def test_symmetric_convolution_pads_as_much_as_it_is_told():
-    layer = SymmetricConv2D(1, 4, 2, pad=2, kernel_initializer="ones", use_bias=False)
-    # Windows of rows -2 to 1, 0 to 3 and 2 to 5 of a 5x5 map of ones.
-    assert layer(tf.ones([1, 5, 5, 1])).numpy()[0, :, :, 0].tolist() == [
-        [4, 8, 6],
-        [8, 16, 12],
-        [6, 12, 9],
-    ]
-    assert layer.compute_output_shape((1, 5, 5, 1)).as_list() == [1, 3, 3, 1]
-
-
-def test_symmetric_convolution_pads_as_far_as_it_is_dilated():
-    layer = SymmetricConv2D(1, 3, dilation_rate=2, kernel_initializer="ones", use_bias=False)
-    same = keras.layers.Conv2D(
-        1, 3, dilation_rate=2, kernel_initializer="ones", use_bias=False, padding="same"
-    )
-    image = tf.random.stateless_normal([1, 7, 9, 2], (0, 1))
-    np.testing.assert_allclose(layer(image), same(image), rtol=1e-5, atol=1e-6)
-
-
-def test_symmetric_convolution_of_a_map_smaller_than_its_window_has_one_window():
-    layer = SymmetricConv2D(1, 4, 2, kernel_initializer="ones", use_bias=False)
-    assert layer(tf.ones([1, 1, 2, 1])).numpy().ravel().tolist() == [2]
-    assert layer(tf.ones([1, 1, 5, 1])).numpy().ravel().tolist() == [3, 4]
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 8, 321])
-def test_symmetric_convolution_says_its_output_shape(size):
-    for dilation, stride in ((1, 2), (2, 1)):
-        layer = SymmetricConv2D(3, 4, stride, dilation_rate=dilation)
-        image = tf.zeros([2, size, 5, 1])
-        assert layer.compute_output_shape(image.shape) == layer(image).shape
-    assert layer.compute_output_shape((None, None, 5, 1)).as_list()[:2] == [None, None]
-
-
-def test_symmetric_convolution_comes_back_from_its_config():
-    layer = SymmetricConv2D(2, 4, 2, name="conv")
-    config = keras.saving.serialize_keras_object(layer)
-    rebuilt = keras.saving.deserialize_keras_object(config)
-    assert type(rebuilt) is SymmetricConv2D
-    assert rebuilt.get_config() == layer.get_config()
 
 
 @pytest.fixture

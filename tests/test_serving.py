@@ -278,7 +278,7 @@ def test_changed_weight_is_found(exported, model, monkeypatch, network, layer, c
     try:
         bias.assign(original + change * np.eye(len(original))[0])
         with pytest.raises(exporter.ExportError, match=message):
-            exporter.verify(version, run)
+            exporter.verify(version, exporter.expected_of(run), CLASSES.names)
     finally:
         bias.assign(original)
 
@@ -292,13 +292,14 @@ def quick_export(monkeypatch):
 
     monkeypatch.setattr(exporter, "ServingModule", mock.MagicMock())
     monkeypatch.setattr(tf.saved_model, "save", save)
-    monkeypatch.setattr(exporter, "verify", lambda folder, run: None)
+    monkeypatch.setattr(exporter, "expected_of", lambda run: [])
+    monkeypatch.setattr(exporter, "verify", lambda *arguments: None)
     run = SavedRun(configuration.resolve({}), CLASSES, None, None, "none", 7)
     return lambda output: exporter.export(run, output)
 
 
 def test_export_that_differs_is_not_handed_out(quick_export, tmp_path, monkeypatch):
-    def differs(folder, run):
+    def differs(folder, *others):
         assert (folder / "saved_model.pb").is_file()
         assert folder.name.startswith(".")  # A server that watches would not load it.
         raise exporter.ExportError("differs")

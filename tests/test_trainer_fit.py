@@ -104,17 +104,19 @@ def test_validation_measures_what_the_evaluator_does():
 
 
 class Counting(keras.layers.Layer):
-    """Passes its input on, and counts how often."""
+    """Passes its input on, and notes of each call whether it is one of training."""
 
-    calls = 0
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.calls = ()
 
-    def call(self, inputs):
-        self.calls += 1
+    def call(self, inputs, training):
+        self.calls += (training,)
         return inputs
 
 
-def test_each_network_runs_once_in_a_step():
-    # Spectral normalisation rewrites the kernels in each run.
+def test_segmenter_runs_once_in_a_step_and_discriminator_once_on_each_kind():
+    # Spectral normalisation rewrites the kernels in each training call: that is the first alone.
     counters, networks = [], []
     for network in (tiny_segmenter(), tiny_discriminator()):
         counters.append(Counting())
@@ -122,9 +124,9 @@ def test_each_network_runs_once_in_a_step():
     trainer = AdversarialTrainer(*networks, RECIPE)
     trainer.compile(plain_sgd(), plain_sgd())
     for counter in counters:
-        counter.calls = 0
+        counter.calls = ()
     trainer.train_step(random_batch())
-    assert [counter.calls for counter in counters] == [1, 1]
+    assert [counter.calls for counter in counters] == [(True,), (True, False, False)]
 
 
 def test_calling_the_trainer_segments():

@@ -4,13 +4,21 @@ A value comes from the first of: the flag as given, the preset, the default in `
 """
 
 import dataclasses
+import math
 import textwrap
 from pathlib import Path
 from typing import Any
 
 from tf_advseg import flags, registry
 from tf_advseg.errors import InputError
-from tf_advseg.options import FULL, RANDOM_CROP, EvaluateConfig, ExportConfig, TrainConfig
+from tf_advseg.options import (
+    FULL,
+    LOG_EVERY,
+    RANDOM_CROP,
+    EvaluateConfig,
+    ExportConfig,
+    TrainConfig,
+)
 from tf_advseg.presets import FOR_DATASET, PRESETS, preset_values
 from tf_advseg.recipe import COIN_FLIP
 
@@ -87,7 +95,10 @@ def _require_run(run_dir: Path) -> None:
 
 
 #: What a resumed run may do otherwise than it began; anything else would be another run.
-CHANGEABLE = {"data_dir", "steps", "eval_every", "checkpoint_every", "run_dir", "resume"}
+CHANGEABLE = {
+    *("data_dir", "steps", "eval_every", "checkpoint_every", "run_dir", "resume"),
+    *("strategy", "steps_per_execution", "data_service", "recompute"),
+}
 
 
 def train_config(argv: list[str] | None = None) -> TrainConfig:
@@ -264,6 +275,7 @@ def _derive(config: TrainConfig) -> TrainConfig:
     batch_norm = config.batch_norm or ("train" if config.weights == "none" else "frozen")
     eval_every = config.eval_every or max(1, config.steps // 10)
     semi_start = config.steps // 4 if config.semi_start is None else config.semi_start
+    _check_execution(config.steps_per_execution, eval_every, config.checkpoint_every or eval_every)
     return dataclasses.replace(
         config,
         data_dir=str(Path(config.data_dir or "data/shapes").resolve()),
@@ -277,3 +289,20 @@ def _derive(config: TrainConfig) -> TrainConfig:
         checkpoint_every=config.checkpoint_every or eval_every,
         run_dir=config.run_dir or f"runs/{config.dataset}-{config.method}-{part}-{config.seed}",
     )
+
+
+def _check_execution(steps: int | None, eval_every: int, checkpoint_every: int) -> None:
+    """Raises InputError if something is due in the middle of an execution of so many steps."""
+    if steps is None:
+        return
+    due = {
+        f"--eval_every {eval_every}": eval_every,
+        f"--checkpoint_every {checkpoint_every}": checkpoint_every,
+        f"the curves' window of {LOG_EVERY} steps": LOG_EVERY,
+    }
+    for name, every in due.items():
+        if every % steps:
+            raise InputError(
+                f"--steps_per_execution {steps} does not divide {name}; "
+                f"allowed: a divisor of {math.gcd(*due.values())}"
+            )

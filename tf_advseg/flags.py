@@ -8,6 +8,7 @@ import argparse
 import dataclasses
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -147,6 +148,19 @@ def text() -> Kind:
         return value
 
     return Kind(parse, "a text that is not empty", "PATH")
+
+
+def location(scheme: str) -> Kind:
+    """Where a server listens: "SCHEME://HOST:PORT"."""
+    pattern = re.compile(re.escape(scheme) + r"://([^\s:/]+|\[[0-9A-Fa-f:]+\]):(\d{1,5})")
+
+    def parse(value: str) -> str:
+        found = pattern.fullmatch(value)
+        if found is None or not 0 < int(found[2]) < 2**16:
+            raise ValueError
+        return value
+
+    return Kind(parse, f"{scheme}://HOST:PORT", "ADDRESS")
 
 
 def several(kind: Kind) -> Kind:

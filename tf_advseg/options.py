@@ -12,6 +12,7 @@ from tf_advseg.flags import (
     flag,
     integer,
     integers,
+    location,
     name,
     number,
     numbers,
@@ -27,6 +28,12 @@ from tf_advseg.recipe import MIXINGS, Recipe
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
 DISCRIMINATOR_OPTIMIZERS = ("adam", "sgd")
+
+#: On how many devices and machines a run trains; see `training.strategy`.
+AUTO, MIRRORED, MULTI_WORKER = STRATEGIES = ("auto", "mirrored", "multi_worker")
+
+#: Steps in a point of the training curves.
+LOG_EVERY = 20
 
 #: How a training crop is drawn from an image; see `data.augment`.
 CROP_RULES = ("scale", "area")
@@ -61,7 +68,10 @@ class TrainConfig:
     train_split: str = flag("train", name(), "list of training images", group="data")
     val_split: str = flag("val", name(), "list of validation images", group="data")
     batch_size: int = flag(
-        8, integer(1), "labeled images in a step, and again as many unlabeled ones", group="data"
+        8,
+        integer(1),
+        "labeled images in a step, and again as many unlabeled ones, of all devices together",
+        group="data",
     )
     crop_size: tuple[int, int] = flag(
         (321, 321), size(MIN_CROP_SIZE), "training crop", group="data"
@@ -227,6 +237,32 @@ class TrainConfig:
         "arithmetic [mixed_float16 on a GPU, else float32]",
         group="optimizers",
     )
+    strategy: str = flag(
+        AUTO,
+        choice(STRATEGIES),
+        "devices: auto takes the workers of TF_CONFIG if it names several, else all GPUs",
+        group="machines",
+    )
+    steps_per_execution: int | None = flag(
+        None,
+        integer(1),
+        "steps between two looks at losses and signals; --eval_every and --checkpoint_every are "
+        "multiples of it [1 on a CPU, up to 10 on a GPU]",
+        group="machines",
+    )
+    data_service: str | None = flag(
+        None,
+        location("grpc"),
+        "let this tf.data service read and augment the training images; it keeps no order, so that "
+        "runs are not repeated to the bit [none: this machine does]",
+        group="machines",
+    )
+    recompute: bool = flag(
+        False,
+        boolean(),
+        "compute the backbone's activations again in the backward pass: less memory, more time",
+        group="machines",
+    )
     eval_protocol: str = flag(
         FULL,
         choice(EVAL_PROTOCOLS),
@@ -282,6 +318,9 @@ class EvaluateConfig:
     )
     void_as_background: bool | None = flag(
         None, boolean(), "count void pixels as the class background [as the run says]"
+    )
+    batch_size: int | None = flag(
+        None, integer(1), "images of one size predicted at once [1 on a CPU, up to 8 on a GPU]"
     )
     images: str | None = flag(None, text(), "segment the images in this folder (no labels)")
     save_masks: str | None = flag(None, text(), "write predictions as indexed PNG here")

@@ -24,7 +24,8 @@ class SavedRun:
     Attributes:
       config: as resolved when it was trained.
       classes: of its data set.
-      segmenter: float32, with the checkpoint's weights, whatever precision it was trained in.
+      segmenter: float32, with the checkpoint's weights, whatever precision it was trained in; for
+        inference, as all of its batch norm is frozen.
       discriminator: the same; None if the method trains none.
       checkpoint: the path prefix of the weights.
       step: of the checkpoint.
@@ -39,7 +40,7 @@ class SavedRun:
 
 
 def load_run(run_dir: Path, checkpoint: str) -> SavedRun:
-    """Builds a run's networks in float32 and loads a checkpoint.
+    """Builds a run's networks for inference in float32, and loads a checkpoint.
 
     Args:
       run_dir: the run's folder.
@@ -51,7 +52,9 @@ def load_run(run_dir: Path, checkpoint: str) -> SavedRun:
     config = stored_config(run_dir)
     classes = read_classes(run_dir / CLASSES_FILE)
     path = find_checkpoint(run_dir, checkpoint)
-    segmenter, discriminator = build_networks(config, len(classes), "float32")
+    # Frozen, batch norm is folded into the convolutions before it.
+    frozen = dataclasses.replace(config, batch_norm="frozen")
+    segmenter, discriminator = build_networks(frozen, len(classes), "float32")
     step = restore_networks(path, segmenter, discriminator)
     return SavedRun(config, classes, segmenter, discriminator, path, step)
 
@@ -76,6 +79,7 @@ def build_networks(
         normalization=config.normalization,
         head_dilations=config.head_dilations,
         align_corners=config.align_corners,
+        recompute=config.recompute,
         precision=precision,
     )
     if not config.recipe().uses_discriminator:

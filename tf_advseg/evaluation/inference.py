@@ -42,9 +42,8 @@ def probabilities_at_scale(
     Returns:
       float32 [B, H, W, C].
     """
-    size = tf.shape(images)[1:3]
-    logits = segmenter(resize(images, scaled_size(size, scale)), training=False)
-    return tf.nn.softmax(resize(logits, size))
+    seen = _scaled(images, scale)
+    return tf.nn.softmax(_unscaled(segmenter(seen, training=False), images, scale))
 
 
 def confidence_in(
@@ -59,9 +58,24 @@ def confidence_in(
     """
     if discriminator is None:
         return tf.reduce_max(probabilities, axis=-1)
-    size = tf.shape(probabilities)[1:3]
-    logits = discriminator(resize(probabilities, scaled_size(size, input_scale)), training=False)
-    return tf.sigmoid(resize(logits, size)[..., 0])
+    logits = discriminator(_scaled(probabilities, input_scale), training=False)
+    return tf.sigmoid(_unscaled(logits, probabilities, input_scale)[..., 0])
+
+
+def _scaled(maps: tf.Tensor, scale: tf.Tensor | float) -> tf.Tensor:
+    """Returns maps resized by a scale, float32. No operation is made for the number 1."""
+    if _is_one(scale):
+        return tf.cast(maps, tf.float32)
+    return resize(maps, scaled_size(tf.shape(maps)[1:3], scale))
+
+
+def _unscaled(maps: tf.Tensor, reference: tf.Tensor, scale: tf.Tensor | float) -> tf.Tensor:
+    """Returns maps, made of a reference that was `_scaled`, at the reference's size."""
+    return maps if _is_one(scale) else resize(maps, tf.shape(reference)[1:3])
+
+
+def _is_one(scale: tf.Tensor | float) -> bool:
+    return not tf.is_tensor(scale) and scale == 1
 
 
 def scaled_size(size: tf.Tensor, scale: tf.Tensor | float) -> tf.Tensor:

@@ -11,8 +11,10 @@ import keras
 
 from tf_advseg.errors import InputError
 from tf_advseg.models.conventions import BATCH_NORM_MODES, RESNET_STYLES
+from tf_advseg.models.convolutions import Conv2D, FoldedBatchNormalization
 from tf_advseg.models.dilation import dilate
 from tf_advseg.models.layers import DilatedAveragePooling2D, FrozenAffineBatchNormalization
+from tf_advseg.models.recompute import RecomputingNetwork
 from tf_advseg.models.resnet import resnet
 
 #: A size that every stride divides; networks are built at it to read their strides, then freed.
@@ -30,11 +32,13 @@ class BackboneOptions:
       output_stride: input pixels for one step of its last feature grid: 8, 16 or 32.
       batch_norm: one of `conventions.BATCH_NORM_MODES`.
       style: of a ResNet, a name in `conventions.RESNET_STYLES`; any other backbone has "keras".
+      recompute: whether training keeps only the blocks' inputs; see `models.recompute`.
     """
 
     output_stride: int = 8
     batch_norm: str = "train"
     style: str = "keras"
+    recompute: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,19 +147,40 @@ def _features(
         known = ", ".join(BATCH_NORM_MODES)
         raise ValueError(f"batch_norm is {options.batch_norm!r}; allowed: {known}")
 
+    norms = {
+        "train": keras.layers.BatchNormalization,
+        "frozen": FoldedBatchNormalization,
+        "frozen_affine": FrozenAffineBatchNormalization,
+    }
+    convolution_before, convolutions = _convolution_before(network), {}
+
     def adapt_all(layer: keras.layers.Layer) -> keras.layers.Layer:
         layer = adapt(layer)
+        if isinstance(layer, Conv2D):
+            convolutions[layer.name] = layer
         if not isinstance(layer, keras.layers.BatchNormalization):
             return layer
-        if options.batch_norm == "frozen_affine":
-            return FrozenAffineBatchNormalization.from_config(layer.get_config())
-        # Keras' batch norm uses its stored statistics where it is not trainable.
-        layer.trainable = options.batch_norm == "train"
-        return layer
+        norm = norms[options.batch_norm].from_config(layer.get_config())
+        if options.batch_norm == "frozen" and norm.name in convolution_before:
+            convolutions[convolution_before[norm.name]].fold(norm)
+        return norm
 
     dilated = dilate(network, options.output_stride, adapt_all)
     outputs = {level: dilated.get_layer(name).output for level, name in levels.items()}
-    return keras.Model(dilated.input, outputs, name=network.name)
+    kind = RecomputingNetwork if options.recompute else keras.Model
+    return kind(dilated.input, outputs, name=network.name)
+
+
+def _convolution_before(network: keras.Model) -> dict[str, str]:
+    """Returns, by the name of each batch norm, the convolution whose output goes there alone."""
+    found = {}
+    for layer in network.layers:
+        if not isinstance(layer, keras.layers.BatchNormalization):
+            continue
+        (source,) = layer.inbound_nodes[0].parent_nodes
+        if isinstance(source.layer, keras.layers.Conv2D) and len(source.layer.outbound_nodes) == 1:
+            found[layer.name] = source.layer.name
+    return found
 
 
 def _convolution(x, channels: int, strides: int, name: str, relu: bool = True):

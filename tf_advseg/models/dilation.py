@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 from tf_advseg.errors import InputError
+from tf_advseg.models.convolutions import Conv2D
 from tf_advseg.models.layers import DilatedAveragePooling2D
 
 
@@ -77,7 +78,8 @@ def _dilated(layer: keras.layers.Layer, stride: int, output_stride: int) -> kera
             f"layer {layer.name} cannot be dilated to output stride {output_stride}; "
             "allowed: a larger one"
         )
-    return layer.__class__.from_config(config)
+    kind = Conv2D if type(layer) is keras.layers.Conv2D else type(layer)
+    return kind.from_config(config)
 
 
 def _has_extent(layer: keras.layers.Layer) -> bool:

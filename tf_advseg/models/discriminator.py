@@ -4,7 +4,8 @@ import functools
 
 import keras
 
-from tf_advseg.models.layers import ResizeLike, SymmetricConv2D
+from tf_advseg.models.convolutions import SymmetricConv2D
+from tf_advseg.models.layers import ResizeLike
 from tf_advseg.models.spectral import spectral_normalization
 
 _CHANNELS = 64  # Of the first convolution, in the paper.

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 import keras
 import tensorflow as tf
 
+from tf_advseg.models.convolutions import TapwiseConv2D
+
 HEAD_PREFIX = "head_"
 
 
@@ -42,10 +44,9 @@ def deeplabv2(
       logits on the feature grid, [B, h, w, num_classes].
     """
     branches = [
-        keras.layers.Conv2D(
+        TapwiseConv2D(
             num_classes,
             3,
-            padding="same",
             dilation_rate=dilation,
             kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
             name=f"{HEAD_PREFIX}dilation{dilation}",

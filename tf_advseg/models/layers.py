@@ -67,63 +67,6 @@ class ResizeLike(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("tf_advseg")
-class SymmetricConv2D(keras.layers.Conv2D):
-    """A convolution that pads all four sides alike, as PyTorch's.
-
-    Where it strides, TensorFlow's "same" may pad one side more than the other. A map that is too
-    small for one window, which PyTorch refuses, is padded at the end until it has one.
-
-    Args:
-      filters: as in Keras.
-      kernel_size: as in Keras.
-      pad: pixels on each side; None means (kernel - 1) // 2, times the dilation.
-    """
-
-    def __init__(
-        self,
-        filters: int,
-        kernel_size: int | tuple[int, int],
-        *args: Any,
-        pad: int | None = None,
-        **kwargs: Any,
-    ):
-        kwargs["padding"] = "valid"
-        super().__init__(filters, kernel_size, *args, **kwargs)
-        self.pad = pad
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "pad": self.pad}
-
-    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        sizes = tf.unstack(tf.shape(inputs)[1:3])
-        padding = [self._padding(axis, size) for axis, size in enumerate(sizes)]
-        return super().convolution_op(tf.pad(inputs, [[0, 0], *padding, [0, 0]]), kernel)
-
-    def compute_output_shape(self, input_shape: tuple) -> tf.TensorShape:
-        batch, *sizes, _ = tf.TensorShape(input_shape).as_list()
-        lengths = (
-            None if size is None else self._output_size(axis, size)
-            for axis, size in enumerate(sizes)
-        )
-        return tf.TensorShape([batch, *lengths, self.filters])
-
-    def _output_size(self, axis: int, size: int) -> int:
-        room = size + 2 * self._before(axis) - self._reach(axis) - 1
-        return max(0, room) // self.strides[axis] + 1
-
-    def _padding(self, axis: int, size: tf.Tensor) -> list:
-        before = self._before(axis)
-        return [before, tf.maximum(before, self._reach(axis) + 1 - before - size)]
-
-    def _before(self, axis: int) -> int:
-        return self._reach(axis) // 2 if self.pad is None else self.pad
-
-    def _reach(self, axis: int) -> int:
-        """Returns how far the last pixel of a window is from its first."""
-        return self.dilation_rate[axis] * (self.kernel_size[axis] - 1)
-
-
-@keras.saving.register_keras_serializable("tf_advseg")
 class FrozenAffineBatchNormalization(keras.layers.BatchNormalization):
     """Batch norm whose scale and shift do not learn, but which uses and follows batch statistics.
 

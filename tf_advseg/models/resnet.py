@@ -6,7 +6,7 @@ Layers are named as in `keras.applications`, so that its weights load by name.
 import keras
 
 from tf_advseg.models.conventions import ResNetStyle
-from tf_advseg.models.layers import SymmetricConv2D
+from tf_advseg.models.convolutions import SymmetricConv2D
 
 #: PyTorch's 0.1, in Keras' terms: what both published codes train with.
 _MOMENTUM = 0.9

@@ -22,6 +22,7 @@ def build_segmenter(
     normalization: str | None = None,
     head_dilations: tuple[int, ...] = HeadOptions.dilations,
     align_corners: bool = False,
+    recompute: bool = False,
     precision: str = "float32",
 ) -> keras.Model:
     """Builds a segmentation network with random weights.
@@ -36,6 +37,8 @@ def build_segmenter(
       normalization: a name in `conventions.NORMALIZATIONS`; None means the backbone's own.
       head_dilations: of the head `deeplabv2`.
       align_corners: how logits are brought to the image's size; see `layers.ResizeLike`.
+      recompute: whether training computes the backbone's activations again for the backward pass,
+        instead of keeping them.
       precision: a Keras dtype policy. Normalisation and logits are float32 in all of them.
 
     Returns:
@@ -45,7 +48,7 @@ def build_segmenter(
     Raises:
       InputError: an unknown name, or an output stride or style that the backbone cannot have.
     """
-    options = BackboneOptions(output_stride, batch_norm, backbone_style)
+    options = BackboneOptions(output_stride, batch_norm, backbone_style, recompute)
     with _dtype_policy(precision):
         parts = registry.load(registry.BACKBONES, backbone)(options)
         image = keras.Input((None, None, 3), name="image", dtype="float32")

@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advseg.errors import InputError
-from tf_advseg.evaluation.inference import Predictor
+from tf_advseg.evaluation.inference import Prediction, Predictor
+from tf_advseg.models.convolutions import bake
 from tf_advseg.saved_run import SavedRun
 from tf_advseg.serving.module import ServingModule
 
@@ -25,7 +26,8 @@ def export(run: SavedRun, output: Path) -> Path:
     """Writes OUTPUT/1, or the next free number, once it is shown to equal the checkpoint.
 
     Args:
-      run: the networks to export.
+      run: the networks to export. They compute the same afterwards, but for inference only
+        (`models.convolutions.bake`).
       output: the folder of the versions, as a model server expects it.
 
     Returns:
@@ -35,6 +37,9 @@ def export(run: SavedRun, output: Path) -> Path:
       InputError: the folder cannot be written.
       ExportError: the reloaded model does not give what the checkpoint gives.
     """
+    expected = expected_of(run)
+    for network in filter(None, (run.segmenter, run.discriminator)):
+        bake(network)
     config = {k: v for k, v in dataclasses.asdict(run.config).items() if k not in _LOCAL}
     scale = run.config.input_scale
     module = ServingModule(run.segmenter, run.discriminator, run.classes, scale, config)
@@ -46,7 +51,7 @@ def export(run: SavedRun, output: Path) -> Path:
         raise InputError(f"cannot write to --output {output}: {error.strerror}") from None
     try:
         tf.saved_model.save(module, str(temporary), signatures=module.signatures())
-        verify(temporary, run)
+        verify(temporary, expected, run.classes.names)
         version = output / str(_next_version(output))
         temporary.chmod(0o755)
         temporary.rename(version)
@@ -59,27 +64,40 @@ class ExportError(RuntimeError):
     """An exported model differs from its checkpoint."""
 
 
-def verify(folder: Path, run: SavedRun) -> None:
-    """Compares each signature with the checkpoint it was made from, on images of several shapes.
+def expected_of(run: SavedRun) -> list[tuple[tf.Tensor, Prediction]]:
+    """Returns images of several shapes, uint8 [B, H, W, 3], and what a run predicts for each."""
+    predict = Predictor(run.segmenter, run.discriminator, input_scale=run.config.input_scale)
+    rng = np.random.default_rng(0)
+    shapes = ((*shape, 3) for shape in _CHECKED_SHAPES)
+    images = [tf.constant(rng.integers(0, 256, shape, np.uint8)) for shape in shapes]
+    return [(image, predict(image)) for image in images]
+
+
+def verify(
+    folder: Path, expected: list[tuple[tf.Tensor, Prediction]], class_names: tuple[str, ...]
+) -> None:
+    """Compares each signature with what the checkpoint that it was made from predicts.
+
+    Args:
+      folder: of the exported model.
+      expected: from `expected_of`.
+      class_names: what the metadata are to say.
 
     Raises:
       ExportError: they differ by more than rounding.
     """
     model = tf.saved_model.load(str(folder))
     signatures = model.signatures
-    predict = Predictor(run.segmenter, run.discriminator, input_scale=run.config.input_scale)
-    rng = np.random.default_rng(0)
-    for shape in _CHECKED_SHAPES:
-        image = tf.constant(rng.integers(0, 256, (*shape, 3), np.uint8))
+    for image, prediction in expected:
         files = tf.stack([tf.io.encode_png(one) for one in image])
-        served, expected = signatures["serving_default"](image=image), predict(image)
-        _compare(folder, "serving_default", served, expected._asdict())
+        served = signatures["serving_default"](image=image)
+        _compare(folder, "serving_default", served, prediction._asdict())
         _compare(folder, "encoded", signatures["encoded"](image_bytes=files), served)
         masks = signatures["mask"](image_bytes=files)["mask_bytes"]
         class_ids = tf.stack([tf.io.decode_png(mask)[..., 0] for mask in masks])
         _compare(folder, "mask", {"class_ids": class_ids}, {"class_ids": served["class_ids"]})
     names = [name.decode() for name in signatures["metadata"]()["class_names"].numpy()]
-    if tuple(names) != run.classes.names:
+    if tuple(names) != class_names:
         raise ExportError(f"{folder}: metadata names the classes {names}")
 
 

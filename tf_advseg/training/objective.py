@@ -60,7 +60,10 @@ class Objective:
         return Maps(*tf.split(both, 2))
 
     def judge(self, logits: Maps, batch: Batch) -> Maps:
-        """Runs the discriminator once over predictions and truth; logits float32 [B, H, W, 1].
+        """Runs the discriminator over predictions and truth; logits float32 [B, H, W, 1] of each.
+
+        Each kind goes through it by itself: neither network's loss is of all three, and a backward
+        pass through one batch of all would compute the gradients of the rest to be zero.
 
         The one-hot label of a void pixel is all zeros, as in the authors' code (train.py).
         """
@@ -71,8 +74,13 @@ class Objective:
         }
         if batch.labels is not None:
             inputs["true"] = tf.one_hot(batch.labels, self._num_classes)
-        judged = self._discriminator(tf.concat(list(inputs.values()), axis=0), training=True)
-        return Maps(**dict(zip(inputs, tf.split(judged, len(inputs)), strict=True)))
+        # Spectral normalisation renews the kernels at a training call: at the first one of a step.
+        return Maps(
+            **{
+                kind: self._discriminator(values, training=index == 0)
+                for index, (kind, values) in enumerate(inputs.items())
+            }
+        )
 
     def discriminator_loss(self, judged: Maps, batch: Batch) -> tf.Tensor:
         """L_D (equation 1): predictions against 0, true labels against 1 or a little less.

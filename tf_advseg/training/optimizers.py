@@ -30,7 +30,7 @@ def segmenter_optimizer(
     `weight_decay` is decoupled from the learning rate's momentum, and no L2 penalty.
     """
     schedule = polynomial_decay(learning_rate, steps, power)
-    optimizer = keras.optimizers.SGD(schedule, momentum=momentum, nesterov=nesterov)
+    optimizer = MomentumSGD(schedule, momentum=momentum, nesterov=nesterov)
     return with_loss_scaling(optimizer, precision)
 
 
@@ -64,7 +64,7 @@ def discriminator_optimizer(
         schedule = _ByStep(schedule, step)
     optimizers = {
         "adam": lambda: TorchAdam(schedule, *betas),
-        "sgd": lambda: keras.optimizers.SGD(schedule, momentum=momentum, nesterov=True),
+        "sgd": lambda: MomentumSGD(schedule, momentum=momentum, nesterov=True),
     }
     return with_loss_scaling(optimizers[name](), precision)
 
@@ -83,6 +83,29 @@ class _ByStep(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self) -> dict[str, Any]:
         raise NotImplementedError("it goes by a variable, which no configuration holds")
+
+
+@keras.saving.register_keras_serializable("tf_advseg")
+class MomentumSGD(keras.optimizers.SGD):
+    """Keras' SGD whose update reads and writes each weight once.
+
+    Keras computes it by a dozen operations, each of which goes through all weights. TensorFlow has
+    one kernel for the whole of it.
+    """
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+        if not self.momentum or isinstance(gradient, tf.IndexedSlices):
+            super().update_step(gradient, variable)
+            return
+        velocity = self.momentums[self._index_dict[self._var_key(variable)]]
+        tf.raw_ops.ResourceApplyKerasMomentum(
+            var=variable.handle,
+            accum=velocity.handle,
+            lr=tf.cast(self.learning_rate, variable.dtype),
+            grad=gradient,
+            momentum=tf.cast(self.momentum, variable.dtype),
+            use_nesterov=self.nesterov,
+        )
 
 
 @keras.saving.register_keras_serializable("tf_advseg")
