@@ -13,6 +13,7 @@ from tf_advseg.options import FULL, RANDOM_CROP
 if TYPE_CHECKING:
     from tf_advseg.data.classes import Classes
     from tf_advseg.data.files import LabeledFiles
+    from tf_advseg.evaluation.batching import BatchLimit
     from tf_advseg.evaluation.protocols import Protocol
     from tf_advseg.evaluation.subject import Subject
 
@@ -81,6 +82,7 @@ def evaluate_split(settings: config.EvaluateConfig, subject: "Subject", task: Ta
         protocol,
         subject.settings["t_semi"],
         settings.save_masks and Path(settings.save_masks),
+        batch_limit(settings),
     )
     seconds = time.perf_counter() - begin
     if protocol.is_unusual:
@@ -187,12 +189,23 @@ def run_values(run_dir: Path, subject: "Subject") -> dict[str, Any]:
     }
 
 
+def batch_limit(settings: config.EvaluateConfig) -> "BatchLimit | None":
+    """Returns the limit of a batch that the flags ask for; None for what suits the device."""
+    from tf_advseg.evaluation.batching import BatchLimit
+
+    return settings.batch_size and BatchLimit(settings.batch_size)
+
+
 def segment_folder(settings: config.EvaluateConfig, subject: "Subject") -> None:
     """Writes a mask for each image of a folder."""
     from tf_advseg.evaluation import masks
 
     count = masks.segment_folder(
-        subject.predict, Path(settings.images), Path(settings.save_masks), subject.classes
+        subject.predict,
+        Path(settings.images),
+        Path(settings.save_masks),
+        subject.classes,
+        batch_limit(settings),
     )
     print(f"{count} masks in {settings.save_masks}")
 

@@ -1,17 +1,21 @@
 """Scores of a split against counts made pixel by pixel; the files and tables they go to."""
 
+import functools
 import json
 import math
+import operator
 import weakref
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny_networks import tiny_discriminator, tiny_segmenter
 
 from tf_advseg.errors import InputError
 from tf_advseg.evaluation import evaluator, report, results, selection
+from tf_advseg.evaluation.batching import BatchLimit
 from tf_advseg.evaluation.evaluator import Scores
-from tf_advseg.evaluation.inference import Prediction
+from tf_advseg.evaluation.inference import Prediction, Predictor
 from tf_advseg.evaluation.selection import Histogram
 
 NAMES = ("sky", "road", "car", "bus")
@@ -19,11 +23,11 @@ SIZES = [(3, 4), (1, 1), (5, 2), (6, 7)]
 T_SEMI = 0.3
 
 
-def split(seed=0):
+def split(seed=0, sizes=SIZES):
     """Images: red is the predicted class, green the confidence in %, blue the probability in %."""
     generator = np.random.default_rng(seed)
     pairs = []
-    for size in SIZES:
+    for size in sizes:
         image = np.zeros((*size, 3), np.uint8)
         image[..., 0] = generator.integers(0, 3, size)
         image[..., 1] = generator.integers(0, 100, size)
@@ -105,6 +109,99 @@ def test_selection_and_areas_equal_counts_over_images_of_many_sizes():
         assert scores.confidence.auc == pytest.approx(exact_auc(pairs, 1), abs=1e-12)
         assert scores.probability.auc == pytest.approx(exact_auc(pairs, 2), abs=1e-12)
         assert scores.confidence.auc != scores.probability.auc
+
+
+MIXED = [(3, 4), (4, 3), (3, 4), (1, 1), (3, 4), (4, 3), (6, 7), (3, 4)]
+
+
+@pytest.mark.parametrize("limit", [BatchLimit(2), BatchLimit(3, 30), BatchLimit(8), BatchLimit(99)])
+def test_counts_and_order_are_the_same_whatever_the_batches(limit):
+    pairs = split(seed=3, sizes=MIXED)
+    alone, batches, seen = [], [], []
+
+    def predict(images):
+        batches.append(images.shape[0])
+        return read_prediction(images)
+
+    expected = evaluator.evaluate(
+        read_prediction, pairs, 4, T_SEMI, lambda *given: alone.append(given), BatchLimit(1)
+    )
+    scores = evaluator.evaluate(predict, pairs, 4, T_SEMI, lambda *given: seen.append(given), limit)
+    assert max(batches) == (2 if limit.pixels else min(limit.images, 4))
+    assert sum(batches) == len(MIXED)
+    assert_same_scores(scores, expected)
+    for own, other in zip(seen, alone, strict=True):
+        for value, expected_value in zip(tf.nest.flatten(own), tf.nest.flatten(other), strict=True):
+            np.testing.assert_array_equal(value, expected_value)
+
+
+def test_networks_predict_the_same_classes_whatever_the_batches():
+    predictor = Predictor(tiny_segmenter(), tiny_discriminator())
+    pairs = split(seed=4, sizes=[(13, 9), (9, 13), (13, 9), (13, 9), (9, 13)])
+    expected, scores = (
+        evaluator.evaluate(predictor, pairs, 3, T_SEMI, limit=BatchLimit(n)) for n in (1, 4)
+    )
+    np.testing.assert_array_equal(scores.confusion, expected.confusion)
+    assert np.count_nonzero(scores.confusion.sum(axis=0)) > 1
+    # Confidence may round to the next cell, which is a 128th wide.
+    for name in ("confidence", "probability"):
+        own, other = (np.cumsum(getattr(s, name).counts, axis=1) for s in (scores, expected))
+        assert np.abs(own - other).max() <= 1
+
+
+def assert_same_scores(scores, expected):
+    assert (scores.images, scores.t_semi) == (expected.images, expected.t_semi)
+    np.testing.assert_array_equal(scores.confusion, expected.confusion)
+    for name in ("confidence", "probability"):
+        own, other = getattr(scores, name), getattr(expected, name)
+        assert own.thresholds == other.thresholds
+        np.testing.assert_array_equal(own.counts, other.counts)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 11])
+def test_scores_of_the_parts_of_a_split_add_up_to_the_whole(workers):
+    pairs = split(seed=5, sizes=MIXED)
+    whole = evaluator.evaluate(read_prediction, pairs, 4, T_SEMI)
+    # With eleven workers, three have no image.
+    parts = [
+        evaluator.evaluate(read_prediction, pairs[worker::workers], 4, T_SEMI)
+        for worker in range(workers)
+    ]
+    total = functools.reduce(operator.add, parts)
+    assert_same_scores(total, whole)
+    assert total.mean_iou == whole.mean_iou
+    assert total.confidence.auc == whole.confidence.auc
+
+
+def test_scores_of_another_kind_are_not_added():
+    scores, other_threshold, other_classes = (
+        evaluator.evaluate(read_prediction, split(), *kind)
+        for kind in ((4, 0.3), (4, 0.35), (5, 0.3))
+    )
+    for other in (other_threshold, other_classes):
+        with pytest.raises(ValueError, match="cannot be added"):
+            scores + other
+    with pytest.raises(ValueError, match=r"0\.35"):
+        scores.confidence + other_threshold.confidence
+
+
+def test_counting_has_no_int32_arithmetic():
+    """TensorFlow does most of it on the host, for which a GPU would wait at each map."""
+    prediction = read_prediction(tf.zeros([2, 50, 60, 3], tf.uint8))
+    labels = tf.zeros([2, 50, 60], tf.uint8)
+    traced = evaluator._counts.get_concrete_function(
+        labels, prediction, selection.thresholds_with(T_SEMI), 4
+    )
+    kinds = {
+        op.type
+        for op in traced.graph.get_operations()
+        if any(value.dtype == tf.int32 and value.shape.rank != 0 for value in op.outputs)
+        and op.type not in ("Const", "Shape", "Placeholder")
+    }
+    # These run on a GPU all the same.
+    assert kinds <= {"Bitcast", "RightShift", "Pack", "DenseBincount"}
+    largest = [op for op in traced.graph.get_operations() if op.type == "Max"]
+    assert all(op.outputs[0].dtype == tf.float32 for op in largest)
 
 
 def test_maps_of_an_image_are_freed_before_the_next():

@@ -69,6 +69,17 @@ def test_padding_is_outside_of_every_view_and_absent_around_a_large_image():
         np.testing.assert_allclose(own, plain, rtol=1e-5, atol=1e-6)
 
 
+def test_images_are_padded_together_as_each_alone(predict):
+    images = np.random.default_rng(4).integers(0, 256, (3, 9, 11, 3)).astype(np.uint8)
+    padded = Protocol("padded", (12, 10)).wrap(predict, COLOR)
+    together = padded(tf.constant(images))
+    for index in range(3):
+        alone = padded(tf.constant(images[index : index + 1]))
+        for of_all, of_one in zip(together, alone, strict=True):
+            assert of_all.shape[:3] == (3, 9, 11)
+            np.testing.assert_allclose(of_all[index], of_one[0], rtol=1e-5, atol=1e-6)
+
+
 def test_padding_reaches_the_prediction_at_the_border_only(predict):
     image = tf.constant(np.random.default_rng(2).integers(0, 256, (1, 12, 12, 3)).astype(np.uint8))
     plain = predict(image)

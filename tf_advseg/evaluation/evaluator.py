@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from tf_advseg.evaluation import metrics, selection
+from tf_advseg.evaluation import batching, metrics, selection
 from tf_advseg.evaluation.inference import Prediction
 
 
@@ -61,23 +62,59 @@ class Scores:
         values = metrics.per_class_iou(self.confusion)
         return {n: None if np.isnan(v) else float(v) for n, v in zip(names, values, strict=True)}
 
+    def __add__(self, other: "Scores") -> "Scores":
+        """Returns the scores of both splits' images together.
+
+        Raises:
+          ValueError: they have other classes or another `t_semi`.
+        """
+        if self.confusion.shape != other.confusion.shape or self.t_semi != other.t_semi:
+            raise ValueError(
+                f"scores of {len(self.confusion)} classes at T_semi {self.t_semi} and of "
+                f"{len(other.confusion)} at {other.t_semi} cannot be added"
+            )
+        return Scores(
+            self.confusion + other.confusion,
+            self.confidence + other.confidence,
+            self.probability + other.probability,
+            self.t_semi,
+            self.images + other.images,
+        )
+
+
+class ImagePrediction(NamedTuple):
+    """What is kept of an image's prediction to be shown.
+
+    Attributes:
+      class_ids: int32 [1, H, W].
+      confidence: float32 [1, H, W], in 0-1.
+    """
+
+    class_ids: tf.Tensor
+    confidence: tf.Tensor
+
 
 def evaluate(
     predict: Callable[[tf.Tensor], Prediction],
     images: Iterable[tuple[tf.Tensor, tf.Tensor]],
     num_classes: int,
     t_semi: float,
-    on_image: Callable[[tf.Tensor, tf.Tensor, Prediction], None] | None = None,
+    on_image: Callable[[tf.Tensor, tf.Tensor, ImagePrediction], None] | None = None,
+    limit: batching.BatchLimit | None = None,
 ) -> Scores:
-    """Predicts every image at its full size and counts.
+    """Predicts every image at its full size, several of one size at once, and counts.
+
+    The images may be a part of a split: the sum of the parts' scores is that of the whole. Counts
+    stay on the device until the last image, so that a GPU need not wait for the next one.
 
     Args:
-      predict: images [1, H, W, 3] -> Prediction, such as a Predictor.
+      predict: images [B, H, W, 3] -> Prediction, such as a Predictor.
       images: pairs of image uint8 [H, W, 3] and label uint8 [H, W], as
         `data.pipeline.evaluation_dataset` yields them.
       num_classes: C.
       t_semi: the confidence above which a pixel counts as selected.
-      on_image: is given each image, label and prediction.
+      on_image: is given each image, label and prediction, in the order of `images`.
+      limit: of a batch; None for what suits the device.
 
     Returns:
       the counts over all images.
@@ -89,14 +126,15 @@ def evaluate(
         selection.no_counts(thresholds),
     )
     count = 0
-    for image, label in images:
-        prediction = predict(image[tf.newaxis])
-        counts = _counts(label, prediction, thresholds, num_classes)
+    shown = batching.InOrder(on_image) if on_image is not None else None
+    for batch in batching.batches_by_size(images, limit or batching.default_limit()):
+        prediction = predict(batch.stacked(0))
+        counts = _counts(batch.stacked(1), prediction, thresholds, num_classes)
         totals = tuple(total + new for total, new in zip(totals, counts, strict=True))
-        count += 1
-        if on_image is not None:
-            on_image(image, label, prediction)
-        del prediction  # Its maps are large, and the next image's are about to be made.
+        count += len(batch.items)
+        if shown is not None:
+            _show(shown, batch, prediction)
+        del prediction  # Its maps are large, and the next batch's are about to be made.
     confusion, by_confidence, by_probability = (total.numpy() for total in totals)
     return Scores(
         confusion,
@@ -107,15 +145,23 @@ def evaluate(
     )
 
 
+def _show(shown: batching.InOrder, batch: batching.SizeBatch, prediction: Prediction) -> None:
+    """Hands on each image of a batch. Probabilities, the largest maps by far, are not kept."""
+    for place, (position, item) in enumerate(zip(batch.positions, batch.items, strict=True)):
+        own = slice(place, place + 1)
+        kept = ImagePrediction(prediction.class_ids[own], prediction.confidence[own])
+        shown.add(position, *item, kept)
+
+
 @tf.function(reduce_retracing=True)
 def _counts(
-    label: tf.Tensor, prediction: Prediction, thresholds: tuple[float, ...], num_classes: int
+    labels: tf.Tensor, prediction: Prediction, thresholds: tuple[float, ...], num_classes: int
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns an image's part of the confusion matrix and of both histograms, all int64."""
-    class_ids = prediction.class_ids[0]
-    largest = tf.reduce_max(prediction.probabilities[0], axis=-1)
+    """Returns a batch's part of the confusion matrix and of both histograms, all int64."""
+    class_ids = prediction.class_ids
+    largest = tf.reduce_max(prediction.probabilities, axis=-1)
     return (
-        metrics.confusion_matrix(label, class_ids, num_classes),
-        selection.count(prediction.confidence[0], label, class_ids, thresholds),
-        selection.count(largest, label, class_ids, thresholds),
+        metrics.confusion_matrix(labels, class_ids, num_classes),
+        selection.count(prediction.confidence, labels, class_ids, thresholds),
+        selection.count(largest, labels, class_ids, thresholds),
     )

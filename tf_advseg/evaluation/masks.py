@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from tf_advseg.data import pipeline
@@ -11,8 +12,7 @@ from tf_advseg.data.classes import Classes
 from tf_advseg.data.files import LabeledFiles
 from tf_advseg.data.images import check_images
 from tf_advseg.errors import InputError
-from tf_advseg.evaluation import evaluator
-from tf_advseg.evaluation.inference import Prediction
+from tf_advseg.evaluation import batching, evaluator
 from tf_advseg.evaluation.pictures import save_mask
 from tf_advseg.evaluation.protocols import Predict, Protocol
 from tf_advseg.progress import track
@@ -25,36 +25,50 @@ def evaluate_files(
     protocol: Protocol,
     t_semi: float,
     save_masks: Path | None = None,
+    limit: batching.BatchLimit | None = None,
 ) -> evaluator.Scores:
     """Evaluates images with labels.
 
     Args:
-      predict: image [1, H, W, 3] -> Prediction; already wrapped by the protocol.
+      predict: images [B, H, W, 3] -> Prediction; already wrapped by the protocol.
       files: the images and labels.
       classes: that are predicted.
       protocol: what of an image is seen.
       t_semi: the confidence above which a pixel counts as selected.
       save_masks: a folder to write each prediction to, as ID.png; None to write none.
+      limit: of a batch; None for what suits the device.
 
     Raises:
       InputError: an image cannot be read, or the folder cannot be written.
     """
-    if save_masks is not None:
-        _prepare_folder(save_masks, files.images)
     ids = iter(files.ids)
 
-    def on_image(image: tf.Tensor, label: tf.Tensor, prediction: Prediction) -> None:
-        image_id = next(ids)
-        if save_masks is not None:
-            _write(save_masks / f"{image_id}.png", prediction, classes)
+    def write(image: tf.Tensor, label: tf.Tensor, prediction: evaluator.ImagePrediction) -> None:
+        _write(save_masks / f"{next(ids)}.png", prediction.class_ids[0], classes)
 
+    if save_masks is not None:
+        _prepare_folder(save_masks, files.images)
     images = track(protocol.images(files), "evaluating image", len(files.ids))
+    on_image = None if save_masks is None else write
     with pipeline.naming_unreadable(files.images):
-        return evaluator.evaluate(predict, images, len(classes), t_semi, on_image)
+        return evaluator.evaluate(predict, images, len(classes), t_semi, on_image, limit)
 
 
-def segment_folder(predict: Predict, images: Path, save_masks: Path, classes: Classes) -> int:
+def segment_folder(
+    predict: Predict,
+    images: Path,
+    save_masks: Path,
+    classes: Classes,
+    limit: batching.BatchLimit | None = None,
+) -> int:
     """Writes the mask of every image of a folder, as ID.png, and returns their number.
+
+    Args:
+      predict: images [B, H, W, 3] -> Prediction.
+      images: the folder.
+      save_masks: the folder to write to; made if it is missing.
+      classes: that are predicted.
+      limit: of a batch; None for what suits the device.
 
     Raises:
       InputError: the folder holds no image, two of one name, or one that cannot be read.
@@ -72,9 +86,12 @@ def segment_folder(predict: Predict, images: Path, save_masks: Path, classes: Cl
     masks = [save_masks / f"{name}.png" for name in names]
     _prepare_folder(save_masks, paths)
     dataset = track(pipeline.evaluation_dataset(paths, ()), "segmenting image", len(paths))
+    items = ((image,) for image in dataset)
     with pipeline.naming_unreadable(paths):
-        for mask, image in zip(masks, dataset, strict=True):
-            _write(mask, predict(image[tf.newaxis]), classes)
+        for batch in batching.batches_by_size(items, limit or batching.default_limit()):
+            predicted = predict(batch.stacked(0)).class_ids
+            for position, class_ids in zip(batch.positions, predicted.numpy(), strict=True):
+                _write(masks[position], class_ids, classes)
     return len(paths)
 
 
@@ -91,8 +108,9 @@ def _prepare_folder(folder: Path, images: Sequence[Path]) -> None:
         raise InputError(f"cannot write to --save_masks {folder}: {error.strerror}") from None
 
 
-def _write(path: Path, prediction: Prediction, classes: Classes) -> None:
+def _write(path: Path, class_ids: tf.Tensor | np.ndarray, classes: Classes) -> None:
+    """Writes class ids, integers [H, W], as a mask."""
     try:
-        save_mask(path, prediction.class_ids[0].numpy(), classes.colors)
+        save_mask(path, np.asarray(class_ids), classes.colors)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from None

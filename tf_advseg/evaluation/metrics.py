@@ -25,13 +25,31 @@ def confusion_matrix(labels: tf.Tensor, class_ids: tf.Tensor, num_classes: int) 
     Returns:
       int64 [C, C]: rows are true classes, columns predicted ones.
     """
-    labels, class_ids = tf.cast(labels, tf.int32), tf.cast(class_ids, tf.int32)
+    labels, class_ids = tf.cast(labels, tf.int64), tf.cast(class_ids, tf.int64)
+    cells = labels * num_classes + class_ids
     # Void pixels go to a cell behind the matrix: cheaper than picking the others out.
-    cells = tf.where(labels == VOID_LABEL, num_classes**2, labels * num_classes + class_ids)
-    counts = tf.math.bincount(
-        tf.reshape(cells, [-1]), minlength=num_classes**2 + 1, maxlength=num_classes**2 + 1
+    cells = tf.where(labels == VOID_LABEL, tf.constant(num_classes**2, tf.int64), cells)
+    counts = count_cells(cells, num_classes**2 + 1)
+    return tf.reshape(counts[:-1], [num_classes, num_classes])
+
+
+def count_cells(cells: tf.Tensor, size: int) -> tf.Tensor:
+    """Counts how often each number from 0 to size - 1 occurs.
+
+    Args:
+      cells: int64, from 0 on, any shape, fewer than 2^31 of them; those from `size` on are not
+        counted.
+      size: how many numbers there are.
+
+    Returns:
+      int64 [size].
+    """
+    # Nothing here makes a GPU wait: `tf.math.bincount` sends the largest number to the host, and
+    # TensorFlow does arithmetic of int32 on the host altogether.
+    counts = tf.raw_ops.DenseBincount(
+        input=tf.reshape(cells, [-1]), size=size, weights=tf.constant([], tf.int32)
     )
-    return tf.cast(tf.reshape(counts[:-1], [num_classes, num_classes]), tf.int64)
+    return tf.cast(counts, tf.int64)
 
 
 def per_class_iou(confusion: np.ndarray) -> np.ndarray:

@@ -61,26 +61,26 @@ class Protocol:
         return pipeline.random_crop_dataset(files.images, files.labels, views, self.seed)
 
     def wrap(self, predict: Predict, padding_color: tuple[float, float, float]) -> Predict:
-        """Returns image [1, H, W, 3] -> Prediction of that size, seen as the protocol says.
+        """Returns images [B, H, W, 3] -> Prediction of that size, seen as the protocol says.
 
         Args:
-          predict: image [1, h, w, 3] -> Prediction.
+          predict: images [B, h, w, 3] -> Prediction.
           padding_color: RGB in 0-255.
         """
         if self.name != PADDED:
             return predict
-        return lambda image: _predict_padded(predict, image, self.size, padding_color)
+        return lambda images: _predict_padded(predict, images, self.size, padding_color)
 
 
 def _predict_padded(
     predict: Predict,
-    image: tf.Tensor,
+    images: tf.Tensor,
     size: tuple[int, int],
     color: tuple[float, float, float],
 ) -> Prediction:
-    height, width = image.shape[1:3]
+    height, width = images.shape[1:3]
     below, right = max(0, size[0] - height), max(0, size[1] - width)
     # Zero is the colour after it is taken off, so that one padding serves all three channels.
-    image = tf.cast(image, tf.float32) - color
-    padded = tf.pad(image, [[0, 0], [0, below], [0, right], [0, 0]]) + color
+    images = tf.cast(images, tf.float32) - color
+    padded = tf.pad(images, [[0, 0], [0, below], [0, right], [0, 0]]) + color
     return Prediction(*(values[:, :height, :width] for values in predict(padded)))

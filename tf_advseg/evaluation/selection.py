@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advseg.data import VOID_LABEL
+from tf_advseg.evaluation.metrics import count_cells
 
 #: Thresholds of the selection table; the paper's own has 0, 0.1, 0.2 and 0.3.
 TABLE = tuple(tenths / 10 for tenths in range(10))
@@ -105,6 +106,16 @@ class Histogram:
         wrong, right = self._shares()
         return float(np.sum(right * wrong) / 2)
 
+    def __add__(self, other: "Histogram") -> "Histogram":
+        """Returns the counts of both together.
+
+        Raises:
+          ValueError: they were counted for other thresholds.
+        """
+        if self.thresholds != other.thresholds:
+            raise ValueError(f"counted for {self.thresholds} and for {other.thresholds}")
+        return Histogram(self.thresholds, self.counts + other.counts)
+
     def _shares(self) -> np.ndarray:
         """Returns float64 [2, cells]: the share of the wrong pixels, and of the right, in a cell.
 
@@ -138,13 +149,12 @@ def count(
     Returns:
       int64 [2, cells].
     """
-    label, class_ids = tf.cast(label, tf.int32), tf.cast(class_ids, tf.int32)
+    label, class_ids = tf.cast(label, tf.int64), tf.cast(class_ids, tf.int64)
     size = _num_cells(len(thresholds))
-    cells = tf.where(class_ids == label, size, 0) + _cells(confidence, thresholds)
+    cells = tf.cast(class_ids == label, tf.int64) * size + _cells(confidence, thresholds)
     # Void pixels go to a cell behind the others: cheaper than picking them out.
-    cells = tf.reshape(tf.where(label == VOID_LABEL, 2 * size, cells), [-1])
-    counts = tf.math.bincount(cells, minlength=2 * size + 1, maxlength=2 * size + 1)
-    return tf.cast(tf.reshape(counts[:-1], [2, size]), tf.int64)
+    cells = tf.where(label == VOID_LABEL, tf.constant(2 * size, tf.int64), cells)
+    return tf.reshape(count_cells(cells, 2 * size + 1)[:-1], [2, size])
 
 
 def _num_cells(thresholds: int) -> int:
@@ -152,12 +162,13 @@ def _num_cells(thresholds: int) -> int:
 
 
 def _cells(confidence: tf.Tensor, thresholds: Sequence[float]) -> tf.Tensor:
-    """Returns the cell of each confidence, int32: never a lower one for a higher confidence."""
+    """Returns the cell of each confidence, int64: never a lower one for a higher confidence."""
     value = tf.minimum(tf.where(confidence > 0, confidence, 0.0), 1.0)
     nearest = tf.minimum(value, 1 - value)  # To 0 or 1; exact, as 1 - value is from 0.5 on.
     bits = tf.bitcast(nearest, tf.int32)
-    cell = tf.bitwise.right_shift(bits, _MANTISSA_BITS - _KEPT_BITS)
+    cell = tf.cast(tf.bitwise.right_shift(bits, _MANTISSA_BITS - _KEPT_BITS), tf.int64)
     cell = tf.where(value > 0.5, 2 * _HALF - cell, cell)
     # One cell further for each threshold below, so that a threshold's own cell ends with it.
-    below = tf.searchsorted(tf.constant(thresholds, tf.float32), tf.reshape(value, [-1]))
+    ascending = tf.constant(thresholds, tf.float32)
+    below = tf.searchsorted(ascending, tf.reshape(value, [-1]), out_type=tf.int64)
     return cell + tf.reshape(below, tf.shape(value))

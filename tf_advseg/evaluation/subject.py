@@ -19,7 +19,7 @@ class Subject:
     """A model that predicts, and what is known of it.
 
     Attributes:
-      predict: image uint8 [1, H, W, 3] -> Prediction.
+      predict: images uint8 [B, H, W, 3] -> Prediction.
       classes: that it predicts.
       settings: the values of the configuration that it was trained with.
       selects: whether its confidence is a discriminator's.
