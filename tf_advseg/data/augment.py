@@ -7,6 +7,7 @@ cannot come apart, and only the crop is ever computed.
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tf_advseg.data import VOID_LABEL
@@ -117,18 +118,24 @@ def crop_image(
     Returns:
       float32 [h, w, 3], in the image's range.
     """
+    rows, columns = _source_indices(tf.shape(image)[:2], geometry, crop_size)
+    size = tf.stack([tf.size(rows), tf.size(columns)])
+    window, corner = _window(image, geometry, size)
     crop = tf.raw_ops.ScaleAndTranslate(
-        images=image[tf.newaxis],
-        size=tf.constant(crop_size),
+        images=window[tf.newaxis],
+        size=tf.maximum(size, 1),  # A crop may lie outside of a tiny image.
         scale=geometry.scale,
-        translation=-geometry.offset,
+        translation=corner * geometry.scale - geometry.offset,
         kernel_type="triangle",
         antialias=True,
     )[0]
-    rows, columns = _source_indices(tf.shape(image)[:2], geometry, crop_size)
-    inside = (rows >= 0)[:, tf.newaxis] & (columns >= 0)
-    crop = tf.where(inside[..., tf.newaxis], crop, tf.constant(padding_color))
-    return _mirror(tf.ensure_shape(crop, [*crop_size, 3]), geometry)
+    crop = tf.cond(
+        tf.reduce_all(size == crop_size),
+        lambda: crop,
+        lambda: _padded(crop[: size[0], : size[1]], crop_size, padding_color),
+    )
+    crop = tf.ensure_shape(crop, [*crop_size, 3])
+    return tf.cond(geometry.mirrored, lambda: tf.reverse(crop, [1]), lambda: crop)
 
 
 def crop_label(label: tf.Tensor, geometry: Geometry, crop_size: tuple[int, int]) -> tf.Tensor:
@@ -143,9 +150,14 @@ def crop_label(label: tf.Tensor, geometry: Geometry, crop_size: tuple[int, int])
       int32 [h, w]; VOID_LABEL outside of the source.
     """
     rows, columns = _source_indices(tf.shape(label), geometry, crop_size)
-    crop = tf.gather(tf.gather(label, tf.maximum(rows, 0)), tf.maximum(columns, 0), axis=1)
-    inside = (rows >= 0)[:, tf.newaxis] & (columns >= 0)
-    return _mirror(tf.where(inside, tf.cast(crop, tf.int32), VOID_LABEL), geometry)
+    # Mirrored by the order in which columns are taken, and padded on the other side.
+    columns = tf.cond(geometry.mirrored, lambda: columns[::-1], lambda: columns)
+    crop = tf.gather(tf.gather(label, rows), columns, axis=1)
+    below, beside = crop_size[0] - tf.size(rows), crop_size[1] - tf.size(columns)
+    sides = tf.cond(geometry.mirrored, lambda: [beside, 0], lambda: [0, beside])
+    void = tf.constant(VOID_LABEL, crop.dtype)
+    crop = tf.pad(crop, [[0, below], sides], constant_values=void)
+    return tf.ensure_shape(tf.cast(crop, tf.int32), crop_size)
 
 
 def crop_valid(image_size: tf.Tensor, geometry: Geometry, crop_size: tuple[int, int]) -> tf.Tensor:
@@ -160,22 +172,49 @@ def crop_valid(image_size: tf.Tensor, geometry: Geometry, crop_size: tuple[int, 
       bool [h, w], false where the crop is padded.
     """
     rows, columns = _source_indices(image_size, geometry, crop_size)
-    return _mirror((rows >= 0)[:, tf.newaxis] & (columns >= 0), geometry)
+    row, column = (tf.range(length) for length in crop_size)
+    column = tf.where(geometry.mirrored, crop_size[1] - 1 - column, column)
+    return (row < tf.size(rows))[:, tf.newaxis] & (column < tf.size(columns))
 
 
 def _source_indices(
     image_size: tf.Tensor, geometry: Geometry, crop_size: tuple[int, int]
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the nearest source row of each crop row, and column of each column; -1 outside."""
+    """Returns the nearest source row of each crop row, and column of each column, before mirroring.
+
+    Those that lie outside of the source, which are the last, are left out.
+    """
 
     def axis(index: int) -> tf.Tensor:
         centers = tf.range(crop_size[index], dtype=tf.float32) + geometry.offset[index] + 0.5
-        source = centers / geometry.scale[index]
-        nearest = tf.cast(tf.floor(source), tf.int32)
-        return tf.where(nearest < image_size[index], nearest, -1)
+        nearest = tf.cast(tf.floor(centers / geometry.scale[index]), tf.int32)
+        return nearest[: tf.math.count_nonzero(nearest < image_size[index])]
 
     return axis(0), axis(1)
 
 
-def _mirror(crop: tf.Tensor, geometry: Geometry) -> tf.Tensor:
-    return tf.cond(geometry.mirrored, lambda: crop[:, ::-1], lambda: crop)
+def _window(image: tf.Tensor, geometry: Geometry, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the part of an image that a crop of a size is made from, and its corner, float32 [2].
+
+    A resize goes through all columns of what it is given, also those that it does not need.
+    """
+    reach = 1 / geometry.scale + 2  # The kernel's, with a pixel or two to spare.
+    first = tf.floor(geometry.offset / geometry.scale - reach)
+    end = tf.math.ceil((geometry.offset + tf.cast(size, tf.float32)) / geometry.scale + reach)
+    first = tf.maximum(tf.cast(first, tf.int32), 0)
+    end = tf.minimum(tf.cast(end, tf.int32), tf.shape(image)[:2])
+    window = tf.slice(image, tf.concat([first, [0]], 0), tf.concat([end - first, [3]], 0))
+    return window, tf.cast(first, tf.float32)
+
+
+def _padded(
+    crop: tf.Tensor, crop_size: tuple[int, int], color: tuple[float, float, float]
+) -> tf.Tensor:
+    """Pads a crop below and to the right with a colour.
+
+    Copies of a whole block are faster than a choice for each value.
+    """
+    height, width = tf.shape(crop)[0], tf.shape(crop)[1]
+    block = tf.constant(np.full((*crop_size, 3), color, np.float32))
+    wide = tf.concat([crop, block[:height, width:]], axis=1)
+    return tf.concat([wide, block[height:]], axis=0)
