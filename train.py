@@ -1,10 +1,12 @@
 """Trains a segmenter. `python train.py --help` lists the flags; without any, it runs the demo."""
 
+import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tf_advseg import cli, config
+from tf_advseg import cli, cluster, config
 from tf_advseg.errors import InputError
 from tf_advseg.evaluation import results
 
@@ -19,6 +21,17 @@ if TYPE_CHECKING:
 
 def main() -> None:
     settings = config.train_config()
+    workers = cluster.of_run(settings.strategy, os.environ)
+    with contextlib.ExitStack() as stack:
+        if not workers.is_chief:
+            # Several workers train one run, and one of them tells about it.
+            nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+            stack.enter_context(contextlib.redirect_stdout(nowhere))
+        train(settings, workers)
+
+
+def train(settings: config.TrainConfig, workers: cluster.Cluster) -> None:
+    """Trains a run, and says how well; of several workers each calls it."""
     run_dir = Path(settings.run_dir)
     finished = results.read(run_dir / results.RESULTS_FILE)
     if finished and finished["steps"] >= settings.steps:
@@ -30,7 +43,7 @@ def main() -> None:
 
     from tf_advseg.training import run
 
-    values = run.train(settings, training_files)
+    values = run.train(settings, training_files, workers)
     print(f"mean IoU {100 * values['mean_iou']:.2f} %, best {100 * values['best_mean_iou']:.2f} %")
     if values["protocol"] != results.FULL_IMAGES:
         print(f"measured on {values['protocol']}; compare with numbers of that kind only")

@@ -16,6 +16,10 @@ class Interrupted(Exception):
         self.signal_number = signal_number
 
 
+class WorkerLost(Exception):
+    """Another of the machines that train a run together is gone; none can go on without it."""
+
+
 def first_line(error: BaseException) -> str:
     """Returns the first line of an error's text, or its type's name where it has none."""
     return next(iter(str(error).splitlines()), type(error).__name__)

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tf_advseg.data import VOID_LABEL, augment
+from tf_advseg.data import VOID_LABEL, augment, coin
 from tf_advseg.data.decode import decode_image, decode_label
+from tf_advseg.data.positions import WHOLE, Share, positions
 from tf_advseg.errors import InputError
 
 _READ_ERRORS = (
@@ -55,9 +56,11 @@ def training_dataset(
     views: Views,
     *,
     batch_size: int,
-    steps: int,
+    steps: int | None,
     seed: int,
     first_step: int = 0,
+    one_kind: bool = False,
+    share: Share = WHOLE,
 ) -> tf.data.Dataset:
     """Returns the batches of steps `first_step` to `steps` - 1.
 
@@ -66,32 +69,39 @@ def training_dataset(
       unlabeled: the unlabeled images; none, if the method uses none.
       views: how crops are drawn.
       batch_size: labeled images in a batch, and again of unlabeled ones.
-      steps: the run's length.
+      steps: the run's length; None means that there is no end.
       seed: of all randomness.
       first_step: where to start.
+      one_kind: whether a step has labeled images or unlabeled ones, by the coin (`coin`). They are
+        those that it would have of that kind; of the other kind it has blank ones.
+      share: the part of each batch that this process reads, and in how many pieces; B is a piece's.
 
     Returns:
       a data set of {"labeled": (image, label), "unlabeled": (image, valid)}, the second only if
       there are unlabeled images: float32 [B, h, w, 3] in 0-255, int32 [B, h, w], bool [B, h, w].
+
+    Raises:
+      ValueError: a batch cannot be cut into the pieces.
     """
-    images = _constant(image for image, _ in labeled)
+    images, unlabeled_images = _constant(image for image, _ in labeled), _constant(unlabeled)
     labels = _constant(label for _, label in labeled)
 
     def load_labeled(index: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return _labeled_view(images[index], labels[index], seed, views)
 
-    def stream(count: int, tag: int, load: Callable) -> tf.data.Dataset:
-        return _stream(count, load, batch_size, first_step, steps, seed, tag)
+    def load_unlabeled(index: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return _unlabeled_view(unlabeled_images[index], seed, views)
 
-    streams = {"labeled": stream(len(labeled), _LABELED, load_labeled)}
+    loaders = {"labeled": _loader(len(labeled), load_labeled, seed, _LABELED)}
     if unlabeled:
-        unlabeled_images = _constant(unlabeled)
-
-        def load_unlabeled(index: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return _unlabeled_view(unlabeled_images[index], seed, views)
-
-        streams["unlabeled"] = stream(len(unlabeled), _UNLABELED, load_unlabeled)
-    return tf.data.Dataset.zip(streams).prefetch(tf.data.AUTOTUNE)
+        loaders["unlabeled"] = _loader(len(unlabeled), load_unlabeled, seed, _UNLABELED)
+    places, size = positions(batch_size, first_step, steps, share), share.piece_size(batch_size)
+    if one_kind and unlabeled:
+        dataset = _batches(places, _one_kind(loaders, views.crop_size, batch_size, seed), size)
+    else:
+        streams = {kind: _batches(places, load, size) for kind, load in loaders.items()}
+        dataset = tf.data.Dataset.zip(streams)
+    return dataset.prefetch(tf.data.AUTOTUNE)
 
 
 def evaluation_dataset(
@@ -168,15 +178,8 @@ def shuffled_index(position: tf.Tensor, count: int, seed: tf.Tensor) -> tf.Tenso
     return tf.random.experimental.index_shuffle(position % count, epoch_seed, count - 1)
 
 
-def _stream(
-    count: int,
-    load: Callable[[tf.Tensor, tf.Tensor], tuple],
-    batch_size: int,
-    first_step: int,
-    steps: int,
-    seed: int,
-    tag: int,
-) -> tf.data.Dataset:
+def _loader(count: int, load: Callable, seed: int, tag: int) -> Callable[[tf.Tensor], tuple]:
+    """Returns position -> the image that is there, as `load` (index, seed) gives it."""
     order_seed, view_seed = tf.unstack(
         tf.random.experimental.stateless_split(tf.constant([seed, tag], tf.int64), 2)
     )
@@ -185,9 +188,38 @@ def _stream(
         index = shuffled_index(position, count, order_seed)
         return load(index, tf.random.experimental.stateless_fold_in(view_seed, position))
 
-    positions = tf.data.Dataset.range(first_step * batch_size, steps * batch_size)
-    loaded = positions.map(load_position, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return loaded.batch(batch_size, drop_remainder=True)
+    return load_position
+
+
+def _one_kind(
+    loaders: dict[str, Callable[[tf.Tensor], tuple]],
+    crop_size: tuple[int, int],
+    batch_size: int,
+    seed: int,
+) -> Callable[[tf.Tensor], dict[str, tuple]]:
+    """Returns position -> the image that its step uses, and a blank one of the other kind.
+
+    Only one of them is read and decoded. No pixel of the blank one counts.
+    """
+    image = tf.zeros([*crop_size, 3])
+    blank = {
+        "labeled": (image, tf.fill(crop_size, VOID_LABEL)),
+        "unlabeled": (image, tf.zeros(crop_size, tf.bool)),
+    }
+
+    def load(position: tf.Tensor) -> dict[str, tuple]:
+        return tf.cond(
+            coin.is_labeled_step(seed, position // batch_size),
+            lambda: {**blank, "labeled": loaders["labeled"](position)},
+            lambda: {**blank, "unlabeled": loaders["unlabeled"](position)},
+        )
+
+    return load
+
+
+def _batches(places: tf.data.Dataset, load: Callable, size: int) -> tf.data.Dataset:
+    loaded = places.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return loaded.batch(size, drop_remainder=True)
 
 
 def _labeled_view(

@@ -1,13 +1,13 @@
 """Keras callbacks of a run: validation, checkpoints, progress, signals.
 
 Each looks at the trainer's own step, so that a resumed run does everything at the steps at which an
-uninterrupted one would.
+uninterrupted one would. Where several steps are taken in one execution, it looks after the last.
 """
 
 import abc
 import math
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -20,7 +20,7 @@ Logs = dict[str, float]
 
 
 class EveryStep(keras.callbacks.Callback, abc.ABC):
-    """Calls `on_step` after each step."""
+    """Does something after each step, when `Steps` calls it."""
 
     @abc.abstractmethod
     def on_step(self, step: int, logs: Logs) -> None:
@@ -31,26 +31,61 @@ class EveryStep(keras.callbacks.Callback, abc.ABC):
           logs: each loss, as its mean since the trainer's metrics were reset.
         """
 
+
+class Steps(keras.callbacks.Callback):
+    """Calls each of its callbacks after a step; Keras calls this one alone.
+
+    The step is read from its device once for all of them.
+
+    Args:
+      callbacks: in their order.
+    """
+
+    def __init__(self, callbacks: Sequence[EveryStep]):
+        super().__init__()
+        self._callbacks = callbacks
+
+    def set_model(self, model: keras.Model) -> None:
+        super().set_model(model)
+        for callback in self._callbacks:
+            callback.set_model(model)
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        for callback in self._callbacks:
+            callback.on_train_begin(logs)
+
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        self.on_step(int(self.model.step), logs or {})
+        step = int(self.model.step.numpy())
+        for callback in self._callbacks:
+            callback.on_step(step, logs or {})
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        for callback in self._callbacks:
+            callback.on_train_end(logs)
 
 
 class Timing(EveryStep):
-    """Starts the stopwatch after the first step, which is slow because its graph is traced."""
+    """Starts the stopwatch after the first execution, which is slow: its graph is traced.
+
+    Attributes:
+      steps: taken since.
+    """
 
     def __init__(self, stopwatch: Stopwatch):
         super().__init__()
         self._stopwatch = stopwatch
+        self._first: int | None = None
         self.steps = 0
 
     def on_step(self, step: int, logs: Logs) -> None:
-        if self._stopwatch.seconds:
-            self.steps += 1
+        if self._first is None:
+            self._first = step
+        self.steps = step - self._first
         self._stopwatch.start()
 
     @property
     def steps_per_second(self) -> float:
-        """Of the steps after the first; NaN if there was none."""
+        """Of the steps since the stopwatch was started; NaN if there was none."""
         return self.steps / self._stopwatch.seconds if self.steps else math.nan
 
 
@@ -110,12 +145,17 @@ class StopOnSignal(EveryStep):
 
     A second signal ends the process at once.
 
+    Args:
+      agree: of several workers, gives the largest of all their signals' numbers, so that all stop
+        after the same step whichever of them was told to.
+
     Attributes:
       received: the signal's number, or None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, agree: Callable[[int], int] = lambda number: number) -> None:
         super().__init__()
+        self._agree = agree
         self.received: int | None = None
         self._outer: dict[int, Any] = {}
 
@@ -129,6 +169,7 @@ class StopOnSignal(EveryStep):
             signal.signal(number, handler)
 
     def on_step(self, step: int, logs: Logs) -> None:
+        self.received = self._agree(self.received or 0) or None
         if self.received is not None:
             self.model.stop_training = True
 

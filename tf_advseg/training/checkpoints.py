@@ -1,5 +1,6 @@
 """Checkpoints of a run: everything needed to go on, and the best networks so far."""
 
+import tempfile
 from pathlib import Path
 
 import tensorflow as tf
@@ -18,9 +19,16 @@ class Checkpoints:
     A checkpoint holds both networks, both optimizers, the step, the best mean IoU so far and the
     seconds spent training. The best by validation is kept in checkpoints/best, besides the last
     ones.
+
+    Args:
+      run_dir: the run's folder.
+      trainer: whose.
+      writes: whether this process is the one that writes there. One that is not must save all the
+        same, because values that the workers hold together are read together; its files go into a
+        temporary folder.
     """
 
-    def __init__(self, run_dir: Path, trainer: AdversarialTrainer):
+    def __init__(self, run_dir: Path, trainer: AdversarialTrainer, *, writes: bool = True):
         self.best_mean_iou = tf.Variable(-1.0, trainable=False, dtype=tf.float64)
         self.seconds = tf.Variable(0.0, trainable=False, dtype=tf.float64)
         parts = {
@@ -35,7 +43,10 @@ class Checkpoints:
             parts["discriminator_optimizer"] = trainer.discriminator_optimizer
         self._step, self._networks = trainer.step, [trainer.segmenter, trainer.discriminator]
         checkpoint = tf.train.Checkpoint(**parts)
-        folder = run_dir / CHECKPOINTS
+        self._folder = folder = run_dir / CHECKPOINTS
+        if not writes:
+            self._unused = tempfile.TemporaryDirectory(prefix="tf_advseg-")
+            folder = Path(self._unused.name)
         self._last = tf.train.CheckpointManager(
             checkpoint, str(folder), _KEPT, checkpoint_name="step"
         )
@@ -51,16 +62,16 @@ class Checkpoints:
         Raises:
           InputError: it is damaged, or of other networks.
         """
-        if (path := self._last.latest_checkpoint) is not None:
+        if (path := tf.train.latest_checkpoint(str(self._folder))) is not None:
             try:
                 self._last.checkpoint.restore(path).assert_existing_objects_matched()
             except UNREADABLE as error:
                 raise InputError(
                     f"cannot load the checkpoint {path}: {first_line(error)}"
                 ) from None
-            self._saved_step = int(self._step)
+            self._saved_step = int(self._step.numpy())
             self._earlier_seconds = float(self.seconds)
-        return int(self._step)
+        return int(self._step.numpy())
 
     def save(self, seconds: float = 0.0) -> None:
         """Writes a checkpoint of this step, unless there is one.
@@ -71,7 +82,7 @@ class Checkpoints:
         Raises:
           FloatingPointError: a weight is not finite; a run could not go on from there.
         """
-        if (step := int(self._step)) == self._saved_step:
+        if (step := int(self._step.numpy())) == self._saved_step:
             return
         for network in filter(None, self._networks):
             for variable in network.trainable_variables:
@@ -86,5 +97,5 @@ class Checkpoints:
         if not mean_iou > float(self.best_mean_iou):
             return False
         self.best_mean_iou.assign(mean_iou)
-        self._best.save(checkpoint_number=int(self._step))
+        self._best.save(checkpoint_number=int(self._step.numpy()))
         return True

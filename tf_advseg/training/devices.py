@@ -10,15 +10,22 @@ import tensorflow as tf
 _DRIVER_FILES = (Path("/dev/nvidia0"), Path("/proc/driver/nvidia/version"), Path("/dev/dxg"))
 
 
-def describe() -> str:
-    """Returns the devices that TensorFlow sees, in words."""
+def describe(replicas: int = 1, workers: int = 1) -> str:
+    """Returns the devices that TensorFlow sees, and how the work is parted, in words.
+
+    Args:
+      replicas: of the networks, on all machines together.
+      workers: machines.
+    """
+    parted = f"; {replicas} replicas" if replicas > 1 else ""
+    parted += f" on {workers} workers" if workers > 1 else ""
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
-        return f"CPU, {os.cpu_count()} cores"
+        return f"CPU, {os.cpu_count()} cores{parted}"
     names = [
         tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus
     ]
-    return ", ".join(names)
+    return ", ".join(names) + parted
 
 
 def missing_gpu() -> str | None:

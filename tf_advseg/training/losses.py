@@ -2,11 +2,15 @@
 
 Logits are float32. Labels are int32 [B, H, W] with VOID_LABEL where a pixel has no class; such
 pixels count in no loss. Masks are bool [B, H, W].
+
+On one of several replicas (`replicas`), a mean is the part of it that this replica's pixels have:
+their sum over the count of all replicas. The parts add up to the mean over the whole batch.
 """
 
 import tensorflow as tf
 
 from tf_advseg.data import VOID_LABEL
+from tf_advseg.training import replicas
 
 
 def masked_mean(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
@@ -20,7 +24,9 @@ def masked_mean(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
       float32 [].
     """
     total = tf.reduce_sum(tf.where(mask, values, tf.zeros_like(values)))
-    return total / tf.maximum(tf.reduce_sum(tf.cast(mask, values.dtype)), 1.0)
+    # The count passes no gradient, being of a mask, so that none flows through the reduction.
+    count = replicas.summed(tf.reduce_sum(tf.cast(mask, values.dtype)))
+    return total / tf.maximum(count, 1.0)
 
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

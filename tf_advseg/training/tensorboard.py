@@ -24,7 +24,7 @@ class TrainSummaries(EveryStep):
     """Writes the losses' means over each window of steps, learning rates and throughput.
 
     Args:
-      folder: of the event files.
+      folder: of the event files; None to write none.
       every: steps in a window.
       images_per_step: labeled and unlabeled together.
       stopwatch: of the time spent training.
@@ -33,9 +33,9 @@ class TrainSummaries(EveryStep):
       latest: the means over the last full window.
     """
 
-    def __init__(self, folder: Path, every: int, images_per_step: int, stopwatch: Stopwatch):
+    def __init__(self, folder: Path | None, every: int, images_per_step: int, stopwatch: Stopwatch):
         super().__init__()
-        self._writer = tf.summary.create_file_writer(str(folder / "train"))
+        self._writer = _writer(folder, "train")
         self._every, self._images_per_step = every, images_per_step
         self._stopwatch, self._window_start = stopwatch, 0.0
         self.latest: Logs = {}
@@ -81,13 +81,13 @@ class ValidationSummaries:
     """Writes what a validation measured, and strips of pictures.
 
     Args:
-      folder: of the event files.
+      folder: of the event files; None to write none.
       names: of the classes.
       selects: whether confidence is a discriminator's.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str], *, selects: bool):
-        self._writer = tf.summary.create_file_writer(str(folder / "validation"))
+    def __init__(self, folder: Path | None, names: Sequence[str], *, selects: bool):
+        self._writer = _writer(folder, "validation")
         self._names, self._selects = names, selects
 
     def write(self, step: int, scores: Scores, strips: Sequence[np.ndarray]) -> None:
@@ -106,6 +106,12 @@ class ValidationSummaries:
                 title = f"validation/{index}: input, truth, prediction, confidence"
                 tf.summary.image(title, strip[np.newaxis])
         self._writer.flush()
+
+
+def _writer(folder: Path | None, name: str) -> tf.summary.SummaryWriter:
+    if folder is None:
+        return tf.summary.create_noop_writer()
+    return tf.summary.create_file_writer(str(folder / name))
 
 
 def _learning_rate(optimizer: keras.optimizers.Optimizer) -> tf.Tensor:

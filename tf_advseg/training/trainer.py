@@ -1,16 +1,20 @@
 """The adversarial trainer: one step that trains the segmenter and the discriminator."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tf_advseg.data.coin import is_labeled_step
 from tf_advseg.evaluation.metrics import MeanIoU
 from tf_advseg.models.segmenter import head_variables
 from tf_advseg.recipe import COIN_FLIP, Recipe
-from tf_advseg.training import losses
+from tf_advseg.training import losses, replicas
 from tf_advseg.training.objective import Batch, Maps, Objective
 from tf_advseg.training.precision import scale_loss, unscale_gradients
+
+Measured = dict[str, tuple[tf.Tensor, tf.Tensor]]
 
 
 class AdversarialTrainer(keras.Model):
@@ -22,15 +26,19 @@ class AdversarialTrainer(keras.Model):
     networks' gradients are taken at the weights before the step. What the recipe switches off is
     not computed.
 
-    Where the recipe mixes by a coin, a step uses labeled images or unlabeled ones, by (seed, step).
-    The discriminator learns in the labeled steps.
+    Where the recipe mixes by a coin, a step uses labeled images or unlabeled ones, by (seed, step)
+    as in `data.coin`. The discriminator learns in the labeled steps.
+
+    Made under a strategy of several replicas, it trains as one replica would that holds the whole
+    batch: losses and gradients are of all of it (`training.replicas`). For batch norm to be, give
+    it networks from `training.synchronized`.
 
     Args:
       segmenter: images [B, H, W, 3] -> logits [B, H, W, C].
       discriminator: probabilities [B, H, W, C] -> logits [B, H, W, 1]; not needed by a recipe
         without adversarial terms.
       recipe: the loss terms; None means the published weights of the whole method.
-      seed: of the coin.
+      seed: of the coin; that of the data set, if it yields one kind of images a step.
 
     Attributes:
       step: int64 variable, the number of steps taken. It is the trainer's own because `fit` sets
@@ -56,9 +64,17 @@ class AdversarialTrainer(keras.Model):
         self.num_classes = segmenter.output_shape[-1]
         self._objective = Objective(segmenter, self.discriminator, recipe)
         self._seed = seed
-        self.step = tf.Variable(0, trainable=False, dtype=tf.int64, name="step")
+        self.step = tf.Variable(
+            0,
+            trainable=False,
+            dtype=tf.int64,
+            name="step",
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        )
+        # What a step returns is the same on every replica, and not to be added up.
+        self.distribute_reduction_method = "first"
         self._head = {variable.ref() for variable in head_variables(segmenter)}
-        self._trackers = {name: keras.metrics.Mean(name=name) for name in self._tracked()}
+        self._trackers = {name: replicas.SharedMean(name=name) for name in self._tracked()}
         self._validation = [
             keras.metrics.Mean(name="cross_entropy"),
             MeanIoU(self.num_classes, name="mean_iou"),
@@ -100,7 +116,8 @@ class AdversarialTrainer(keras.Model):
         images, labels = data
         logits = self(images, training=False)
         cross_entropy, mean_iou = self._validation
-        cross_entropy.update_state(losses.cross_entropy(logits, tf.cast(labels, tf.int32)))
+        loss = losses.cross_entropy(logits, tf.cast(labels, tf.int32))
+        cross_entropy.update_state(replicas.summed(loss))
         mean_iou.update_state(labels, logits)
         return {metric.name: metric.result() for metric in self._validation}
 
@@ -133,31 +150,48 @@ class AdversarialTrainer(keras.Model):
         unlabeled = data["unlabeled"] if self.recipe.uses_unlabeled else (None, None)
         return Batch(*data["labeled"], *unlabeled)
 
-    def _step_by_coin(self, batch: Batch) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
+    def _step_by_coin(self, batch: Batch) -> Measured:
         """Takes a step on the labeled images or on the unlabeled ones."""
-        coin = tf.random.stateless_uniform([], tf.stack([self._seed, self.step]))
+        context = tf.distribute.get_replica_context()
+        if context.num_replicas_in_sync == 1:
+            return self._choose(lambda step: step(batch))
+        # Replicas wait for each other inside of a step, which TensorFlow allows in a branch only if
+        # the choice is made for all of them at once.
+        return context.merge_call(
+            lambda strategy, batch: self._choose(lambda step: strategy.run(step, (batch,))),
+            args=(batch,),
+        )
 
-        def labeled() -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
-            return self._measured(self._step(Batch(batch.labeled_images, batch.labels)))
+    def _choose(self, run: Callable[[Callable[[Batch], Measured]], Measured]) -> Measured:
+        return tf.cond(
+            is_labeled_step(self._seed, self.step),
+            lambda: run(self._labeled_step),
+            lambda: run(self._unlabeled_step),
+        )
 
-        def unlabeled() -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
-            unlabeled = Batch(None, None, batch.unlabeled_images, batch.valid)
-            return self._measured(self._step(unlabeled))
+    def _labeled_step(self, batch: Batch) -> Measured:
+        return self._measured(self._step(Batch(batch.labeled_images, batch.labels)))
 
-        return tf.cond(coin < 0.5, labeled, unlabeled)
+    def _unlabeled_step(self, batch: Batch) -> Measured:
+        unlabeled = Batch(None, None, batch.unlabeled_images, batch.valid)
+        return self._measured(self._step(unlabeled))
 
     def _step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Updates both networks by a batch, and returns the losses that it has."""
         values, segmenter_gradients, discriminator_gradients = self.gradients(batch)
-        self._update_segmenter(segmenter_gradients)
+        # Before the L2 penalty, which every replica has whole; and so that an overflow on one of
+        # them is seen by the loss scaling of all.
+        self._update_segmenter(replicas.summed(segmenter_gradients))
         if discriminator_gradients is not None:
-            self._update_discriminator(discriminator_gradients)
-        return values
+            self._update_discriminator(replicas.summed(discriminator_gradients))
+        return dict(zip(values, replicas.summed(list(values.values())), strict=True))
 
     def gradients(
         self, batch: Batch
     ) -> tuple[dict[str, tf.Tensor], list[tf.Tensor], list[tf.Tensor] | None]:
         """Returns the losses, and both networks' gradients of them, at the present weights.
+
+        On one of several replicas they are its part of those of the whole batch.
 
         The gradients are of the segmenter's and the discriminator's trainable variables, without
         L2 penalty and before the head's rate; the second are None if the batch has no true labels
@@ -193,7 +227,9 @@ class AdversarialTrainer(keras.Model):
             self._penalized(gradient, variable)
             for gradient, variable in zip(gradients, variables, strict=True)
         ]
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self.optimizer.apply_gradients(
+            zip(gradients, variables, strict=True), skip_gradients_aggregation=True
+        )
 
     def _penalized(self, gradient: tf.Tensor, variable: tf.Variable) -> tf.Tensor:
         """Adds the L2 penalty and then the head's rate, as SGD with parameter groups has it."""
@@ -206,9 +242,11 @@ class AdversarialTrainer(keras.Model):
         variables = self.discriminator.trainable_variables
         if decay := self.recipe.discriminator_weight_decay:
             gradients = [g + decay * v for g, v in zip(gradients, variables, strict=True)]
-        self.discriminator_optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self.discriminator_optimizer.apply_gradients(
+            zip(gradients, variables, strict=True), skip_gradients_aggregation=True
+        )
 
-    def _measured(self, values: dict[str, tf.Tensor]) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
+    def _measured(self, values: dict[str, tf.Tensor]) -> Measured:
         """Returns (value, 1) of each tracked loss, and (0, 0) of one that this step has not."""
         absent = tf.constant(0.0)
         return {
@@ -216,7 +254,7 @@ class AdversarialTrainer(keras.Model):
             for name in self._trackers
         }
 
-    def _track(self, measured: dict[str, tuple[tf.Tensor, tf.Tensor]]) -> dict[str, tf.Tensor]:
+    def _track(self, measured: Measured) -> dict[str, tf.Tensor]:
         for name, (value, weight) in measured.items():
             self._trackers[name].update_state(value, weight)
         return {name: tracker.result() for name, tracker in self._trackers.items()}

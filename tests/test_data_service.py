@@ -1,0 +1,83 @@
+"""tf.data service: what is read through it, and what is told where there is none."""
+
+import socket
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.runs import fails_with
+from tf_advseg.data import service
+from tf_advseg.data.pipeline import Views, training_dataset
+from tf_advseg.data.positions import Share
+from tf_advseg.errors import InputError
+
+VIEWS = Views(crop_size=(8, 8), random_scale=(1.0, 1.0), flip=False)
+
+
+@pytest.fixture(scope="module")
+def two_servers():
+    """The address of a service of two machines, in this process."""
+    first = service.Settings(port=0, host="localhost")
+    with service.running(first) as address:
+        second = service.Settings(port=0, dispatcher=address, host="localhost")
+        with service.running(second) as same:
+            assert same == address
+            yield address
+
+
+@pytest.fixture
+def batches(tmp_path):
+    """Endless batches of 200 numbered images, two pieces of two images each step."""
+    pairs = []
+    for number in range(200):
+        label = np.full((8, 8), number, np.uint8)
+        paths = tmp_path / f"{number}_image.png", tmp_path / f"{number}_label.png"
+        Image.fromarray(np.repeat(label[..., np.newaxis], 3, axis=2)).save(paths[0])
+        Image.fromarray(label).save(paths[1])
+        pairs.append(paths)
+    unlabeled = [image for image, _ in pairs]
+    whole = Share(pieces=2)
+    return training_dataset(pairs, unlabeled, VIEWS, batch_size=4, steps=None, seed=0, share=whole)
+
+
+@pytest.mark.parametrize(("job", "readers"), [(None, 1), ("shared", 2)])
+def test_each_image_is_read_once_by_all_readers_together(two_servers, batches, job, readers):
+    iterators = [iter(service.read_through(batches, two_servers, job)) for _ in range(readers)]
+    seen = {"labeled": [], "unlabeled": []}
+    for turn in range(20):
+        batch = next(iterators[turn % readers])
+        for kind, found in seen.items():
+            found += batch[kind][0].numpy()[:, 0, 0, 0].tolist()
+        np.testing.assert_array_equal(batch["labeled"][0][..., 0], batch["labeled"][1])
+    for found in seen.values():
+        assert len(set(found)) == len(found) == 40
+
+
+def test_service_that_is_not_there_is_told_in_time():
+    began = time.monotonic()
+    with pytest.raises(InputError, match="--data_service grpc://localhost:1 cannot be reached: "):
+        service.wait_for("grpc://localhost:1", seconds=1.0)
+    assert 0.9 < time.monotonic() - began < 5
+
+
+def test_service_that_starts_late_is_waited_for():
+    with socket.create_server(("localhost", 0)) as server:
+        service.wait_for(f"grpc://localhost:{server.getsockname()[1]}", seconds=5.0)
+
+
+@pytest.mark.parametrize("address", ["localhost:5050", "grpc://localhost", "grpc://a:99999", "x"])
+def test_wrong_address_is_refused_before_work_starts(capsys, tmp_path, address):
+    run = ("--run_dir", tmp_path / "run")
+    says = (f"--data_service is {address!r}", "allowed: grpc://HOST:PORT")
+    fails_with(capsys, "train", *run, "--data_service", address, says=says)
+    assert not (tmp_path / "run").exists()
+
+
+def test_port_that_is_taken_is_told():
+    with socket.create_server(("0.0.0.0", 0)) as server:
+        port = server.getsockname()[1]
+        running = service.running(service.Settings(port=port))
+        with pytest.raises(InputError, match=f"--port {port}: .* allowed: a free port"), running:
+            pass

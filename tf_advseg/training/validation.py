@@ -1,0 +1,112 @@
+"""Validation of a run: what its networks are worth, and pictures of what they say."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_advseg.config import TrainConfig
+from tf_advseg.data import pipeline
+from tf_advseg.data.files import TrainingFiles
+from tf_advseg.evaluation import evaluator, pictures
+from tf_advseg.evaluation.inference import Prediction, Predictor
+from tf_advseg.evaluation.protocols import Protocol
+from tf_advseg.evaluation.selection import Histogram
+from tf_advseg.models.segmenter import padding_color
+from tf_advseg.saved_run import build_networks
+from tf_advseg.training.trainer import AdversarialTrainer
+from tf_advseg.training.workers import Workers
+
+_STRIPS = 4  # Validation images shown in TensorBoard.
+
+
+class Validation:
+    """Measures the networks of a run on its validation images.
+
+    Each worker sees a part of the images, on one device, and the counts are summed.
+
+    Args:
+      config: of the run.
+      files: of which those for validation are read.
+      trainer: whose networks are measured, as they are at the time.
+      workers: of the run.
+
+    Attributes:
+      protocol: what of an image is seen.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        files: TrainingFiles,
+        trainer: AdversarialTrainer,
+        workers: Workers,
+    ):
+        self._config, self._files, self._workers = config, files, workers
+        self.protocol = Protocol(
+            config.eval_protocol,
+            config.eval_size,
+            config.seed,
+            files.classes.background if config.void_as_background else None,
+        )
+        self._trained = own = trainer.segmenter, trainer.discriminator
+        if trainer.distribute_strategy.num_replicas_in_sync > 1:
+            # Replicated variables are read by all replicas together, for each operation.
+            own = build_networks(config, len(files.classes), config.precision)
+        self._own = own
+        self._predict = self.protocol.wrap(
+            Predictor(*own, input_scale=config.input_scale), padding_color(own[0])
+        )
+
+    def measure(self) -> tuple[evaluator.Scores, list[np.ndarray]]:
+        """Returns the scores over all images, and strips of the first ones, uint8 [H, W, 3].
+
+        All workers must call it. Strips are of the worker's own part; the chief's is the first.
+        """
+        for own, trained in zip(self._own, self._trained, strict=True):
+            if own is not trained:
+                _copy_weights(trained, own)
+        strips: list[np.ndarray] = []
+
+        def draw(image: tf.Tensor, label: tf.Tensor, prediction: Prediction) -> None:
+            if len(strips) < _STRIPS:
+                class_ids, confidence = prediction.class_ids[0], prediction.confidence[0]
+                maps = (m.numpy() for m in (image, label, class_ids, confidence))
+                strips.append(pictures.strip(*maps, self._files.classes.colors))
+
+        validation = self._files.validation
+        part = self._workers.share(len(validation.ids))
+        images = self.protocol.images(validation)
+        if len(part) < len(validation.ids):
+            # Not a part of the files: an image's random crop goes by its place among all of them.
+            images = images.skip(part.start).take(len(part))
+        with pipeline.naming_unreadable(validation.images):
+            scores = evaluator.evaluate(
+                self._predict, images, len(self._files.classes), self._config.t_semi, draw
+            )
+        return self._summed(scores), strips
+
+    def _summed(self, scores: evaluator.Scores) -> evaluator.Scores:
+        """Returns the scores of all workers' images."""
+        parts = scores.confusion, scores.confidence.counts, scores.probability.counts
+        flat = np.concatenate([*(part.ravel() for part in parts), [scores.images]])
+        *totals, images = np.split(
+            self._workers.summed(flat), np.cumsum([part.size for part in parts])
+        )
+        confusion, confidence, probability = (
+            total.reshape(part.shape) for total, part in zip(totals, parts, strict=True)
+        )
+        thresholds = scores.confidence.thresholds
+        return dataclasses.replace(
+            scores,
+            confusion=confusion,
+            confidence=Histogram(thresholds, confidence),
+            probability=Histogram(thresholds, probability),
+            images=int(images[0]),
+        )
+
+
+def _copy_weights(source: keras.Model, target: keras.Model) -> None:
+    for variable, value in zip(target.weights, source.weights, strict=True):
+        variable.assign(value.read_value())
