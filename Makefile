@@ -8,6 +8,9 @@ REQUIREMENTS := requirements.txt
 PYTEST_ARGS := -q -n 2
 DEMO_RUN := runs/demo
 DEMO_EXPORT := exports/demo
+# What is measured, and other flags: make bench PART=step BENCH_ARGS="--backbones small"
+PART := all
+BENCH_ARGS :=
 
 # Empty when .venv is missing, or broken: half made, or its Python was since removed.
 VENV_CHECK := import pip, sys; sys.version_info[:2] in ((3, 10), (3, 11)) and print("yes")
@@ -19,18 +22,20 @@ MARK := $(VENV)/.installed-$(notdir $(REQUIREMENTS))
 BASE_MARK := $(VENV)/.installed-requirements.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow lint clean FORCE
+.PHONY: help venv demo test test-slow lint bench clean FORCE
 
 help:
 	@echo "make demo       train a small model, evaluate it and export it, start to end"
 	@echo "make test       check the style and run the tests"
 	@echo "make test-slow  run the tests that take long"
 	@echo "make lint       check the style only"
+	@echo "make bench      measure speed and memory; make bench PART=step for one part of it"
 	@echo "make venv       only make the environment in $(VENV) and install what is needed"
 	@echo "make clean      delete $(VENV) and the caches; runs/ and exports/ are kept"
 	@echo ""
 	@echo "Needs Python 3.10 or 3.11. One is looked for; to name it: make demo PYTHON=/path/to/python3.11"
 	@echo "For an NVIDIA GPU, first: make venv REQUIREMENTS=requirements-gpu.txt"
+	@echo "To compare with PyTorch and OpenVINO, first: make venv REQUIREMENTS=requirements-bench.txt"
 
 venv: $(MARK)
 
@@ -70,6 +75,10 @@ test: lint
 
 test-slow: venv
 	$(PY) -m pytest $(PYTEST_ARGS) -m slow
+
+# Nothing else should run meanwhile.
+bench: venv
+	$(PY) -m benchmarks $(PART) $(BENCH_ARGS)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache

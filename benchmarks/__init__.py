@@ -1,1 +1,1 @@
-"""The PyTorch oracle of the numbers, and what its cases share with the TensorFlow tests."""
+"""The PyTorch oracle of the numbers, its cases, and measurements of speed and memory."""
