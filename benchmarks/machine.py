@@ -16,7 +16,10 @@ from benchmarks.workers import Contender
 
 _LIBRARIES = ("tensorflow", "keras", "numpy", "pillow", "torch", "openvino")
 #: Variables that change how fast the libraries run.
-_VARIABLES = re.compile(r"OMP_|KMP_|GOMP_|MKL_|TF_|ONEDNN_|DNNL_|MALLOC_|GLIBC_TUNABLES|LD_PRELOAD")
+#: What changes how the libraries run.
+_VARIABLES = re.compile(
+    r"(TF_(CPP|ENABLE|DISABLE|XLA|NUM|GPU|FORCE)|G?OMP|KMP|MKL|GLIBC|MALLOC|ONEDNN|DNNL)_|LD_PRELOAD"
+)
 _SIDE = 2048
 _REPETITIONS = 10
 _ONEDNN = re.compile(r"oneDNN v([\d.]+)")
