@@ -9,7 +9,7 @@ def spectral_normalization(layer: keras.layers.Layer) -> keras.layers.Layer:
     """Wraps a layer so that its kernel's largest singular value is about 1 (Miyato et al., 2018).
 
     Keras 2.15's own layer fails inside a tf.function. tensorflow-addons' rewrites the kernel at
-    each training call, so it must be called once in a step, on all of the step's inputs together.
+    each training call, so only the first call in a step may be one; later calls use its kernel.
     """
     with warnings.catch_warnings():
         # It announces its end of life at import. Late: the import takes a second, and few need it.

@@ -22,9 +22,9 @@ class AdversarialTrainer(keras.Model):
 
     One step takes {"labeled": (image, label), "unlabeled": (image, valid)} as
     `data.pipeline.training_dataset` yields it; the second part only if the recipe has terms on
-    unlabeled images. The discriminator runs once, on all predictions and true labels. Both
-    networks' gradients are taken at the weights before the step. What the recipe switches off is
-    not computed.
+    unlabeled images. The discriminator runs once on each kind of predictions and on true labels.
+    Both networks' gradients are taken at the weights before the step. What the recipe switches off
+    is not computed.
 
     Where the recipe mixes by a coin, a step uses labeled images or unlabeled ones, by (seed, step)
     as in `data.coin`. The discriminator learns in the labeled steps.
