@@ -1,4 +1,4 @@
-"""PyTorch's input pipeline: a DataLoader over Pillow, with the work of `data.pipeline`."""
+"""PyTorch's input pipeline: a DataLoader with the work of `data.pipeline`."""
 
 import random
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageOps
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.contenders import pillow_crops
+from benchmarks.contenders import torch_crops
 from benchmarks.workers import Task
 
 Options = Mapping[str, Any]
@@ -33,9 +33,9 @@ class Pairs(Dataset):
         image, label = generator.choice(options["labeled"])
         pixels, crop = self._image(image, generator)
         with Image.open(label) as file:
-            ids = pillow_crops.crop_label(file, crop, size)
+            ids = torch_crops.crop_label(file, crop, size)
         unlabeled, crop = self._image(generator.choice(options["unlabeled"]), generator)
-        valid = pillow_crops.crop_valid(crop, size)
+        valid = torch_crops.crop_valid(crop, size)
         return tuple(map(torch.from_numpy, (pixels, ids, unlabeled, valid)))
 
     def _image(self, path: str, generator: random.Random):
@@ -45,17 +45,18 @@ class Pairs(Dataset):
             file.load()
             # A conversion to the same mode would copy it.
             rgb = file if file.mode == "RGB" else file.convert("RGB")
-        crop = pillow_crops.draw(
-            generator, (rgb.height, rgb.width), options["crop_size"], options["scales"]
-        )
-        return (
-            pillow_crops.crop_image(rgb, crop, options["crop_size"], options["padding_color"]),
-            crop,
-        )
+        size = options["crop_size"]
+        crop = torch_crops.draw(generator, (rgb.height, rgb.width), size, options["scales"])
+        color, resize = options["padding_color"], options["resize"]
+        return torch_crops.crop_image(rgb, crop, size, color, resize), crop
 
 
 def batches(options: Options) -> Task:
-    """Reads "steps" batches; options as `ours_input.batches` has them, and "loaders": processes."""
+    """Reads "steps" batches.
+
+    Args:
+      options: as `ours_input.batches` has them, and "loaders": processes; "resize": by what.
+    """
     torch.set_num_threads(1)
     loaders = options["loaders"]
     loader = DataLoader(

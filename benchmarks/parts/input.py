@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import tempfile
 from collections.abc import Iterator
@@ -16,10 +17,11 @@ from tf_advseg.data import files, splits
 from tf_advseg.data.labels import CACHE_VARIABLE
 from tf_advseg.flags import flag, integer, number, numbers, size, text
 
-DESCRIPTION = "Measure the input pipeline against a PyTorch DataLoader over Pillow."
+DESCRIPTION = "Measure the input pipeline against a PyTorch DataLoader."
 
 OURS = "benchmarks.contenders.ours_input:batches"
 TORCH = "benchmarks.contenders.torch_input:batches"
+RESIZES = ("torch", "Pillow")  # `torch_crops.RESIZES`, which needs PyTorch.
 _PADDING_COLOR = (123.675, 116.28, 103.53)
 _GENERATED = {"train": 64, "val": 1, "size": (360, 480)}
 
@@ -35,7 +37,7 @@ class Settings(Common):
         0.5, number(0, 1, above=True), "share of its images read with labels"
     )
     batch: int = flag(4, integer(1), "labeled images in a batch, and again of unlabeled ones")
-    steps: int = flag(30, integer(1), "batches of a repetition")
+    steps: int = flag(120, integer(1), "batches of a repetition")
     crop_size: tuple[int, int] = flag((321, 321), size(), "size of the crops, in pixels")
     random_scale: tuple[float, ...] = flag(
         (0.5, 1.5), numbers(2), "smallest and largest random scale"
@@ -47,7 +49,7 @@ def run(settings: Settings) -> None:
     """Measures on one core and on all, and writes and prints what came out."""
     places = _places()
     counts = range(settings.loaders + 1) if rival.available("torch") else ()
-    total = len(places) * settings.repetitions * (1 + len(counts))
+    total = len(places) * settings.repetitions * (1 + len(RESIZES) * len(counts))
     with Results("input", settings, total) as results, _data(settings) as paths:
         if not counts:
             results.skip(rival.how_to_install("torch", "PyTorch, the rival"))
@@ -82,9 +84,10 @@ def _measure(
     results: Results,
 ) -> dict[str, Any]:
     contenders = [Contender(harness.OURS, OURS, options, cores=cores)]
-    for loaders in counts:
-        name = f"{rival.NAME} {loaders} loaders"
-        contenders.append(Contender(name, TORCH, {**options, "loaders": loaders}, cores=cores))
+    for resize, loaders in itertools.product(RESIZES, counts):
+        name = f"{rival.NAME} {loaders} loaders, {resize}'s resize"
+        its_options = {**options, "loaders": loaders, "resize": resize}
+        contenders.append(Contender(name, TORCH, its_options, cores=cores))
     measured = harness.measure(contenders, settings.repetitions, settings.warmup, results.tick)
     images = 2 * settings.batch * settings.steps
     used = len(cores) or machine.cores()

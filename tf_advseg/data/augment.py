@@ -1,8 +1,9 @@
 """Augmentation: pure functions on images and labels.
 
-A random view of an image is one geometry - scale, offset, mirror - drawn from a seed by a rule.
-Image, label and valid mask are each sampled by that geometry straight from the source, so that they
-cannot come apart, and only the crop is ever computed.
+A random view of an image is one geometry - a window of whole source pixels, the size that it is
+resized to, a mirror - drawn from a seed by a rule. Image, label and valid mask are each sampled by
+that geometry straight from the source, so that they cannot come apart, and only the crop is ever
+computed.
 """
 
 from typing import NamedTuple
@@ -17,16 +18,19 @@ _AREA_RANGE, _ASPECT_RANGE = (0.08, 1.0), (3 / 4, 4 / 3)
 
 
 class Geometry(NamedTuple):
-    """Where a crop lies: in the source scaled by `scale`, from `offset` on, then mirrored or not.
+    """Which part of an image a crop shows, and how large. Rows first; all in pixels.
 
     Attributes:
-      scale: float32 [2], of rows and of columns.
-      offset: float32 [2], row and column of the crop's corner in the scaled source.
-      mirrored: bool [].
+      corner: int32 [2], where the window starts in the source.
+      window: int32 [2], its height and width, at least 1.
+      size: int32 [2], height and width of the window in the crop, at least 1. What the crop has
+        more, below and to the right, is padding, as in the authors' code.
+      mirrored: bool [], whether the crop is mirrored, with its padding.
     """
 
-    scale: tf.Tensor
-    offset: tf.Tensor
+    corner: tf.Tensor
+    window: tf.Tensor
+    size: tf.Tensor
     mirrored: tf.Tensor
 
 
@@ -37,9 +41,10 @@ def random_scale(
     scale_range: tuple[float, float] = (0.5, 1.5),
     flip: bool = True,
 ) -> Geometry:
-    """Draws scale and offset evenly, and a mirror for half of the seeds.
+    """Draws scale and place evenly, and a mirror for half of the seeds.
 
-    The authors' code draws one of twelve scales, 0.5 to 1.6 (dataset/voc_dataset.py).
+    The authors' code draws one of twelve scales, 0.5 to 1.6, and a corner in the scaled image
+    (dataset/voc_dataset.py). Here a window starts and ends at whole pixels of the source.
 
     Args:
       seed: int [2].
@@ -49,19 +54,16 @@ def random_scale(
       flip: whether to mirror at all.
 
     Returns:
-      a geometry whose crop lies inside the scaled source where that is large enough; elsewhere its
-      corner is the source's, and the crop is padded below and to the right, as the authors' code
-      does.
+      a geometry that fills the crop where the scaled source is large enough; elsewhere it shows
+      all of the source.
     """
-    seeds = tf.random.experimental.stateless_split(seed, 3)
-    scale = tf.random.stateless_uniform([], seeds[0], *scale_range)
-    scaled_size = tf.cast(tf.round(tf.cast(image_size, tf.float32) * scale), tf.int32)
-    room = tf.maximum(scaled_size - tf.constant(crop_size), 0)
-    share = tf.random.stateless_uniform([2], seeds[1])
-    offset = tf.cast(share * tf.cast(room + 1, tf.float32), tf.int32)
-    mirrored = (tf.random.stateless_uniform([], seeds[2]) < 0.5) & flip
-    offset = tf.cast(tf.minimum(offset, room), tf.float32)
-    return Geometry(tf.stack([scale, scale]), offset, mirrored)
+    drawn = tf.random.stateless_uniform([4], seed)
+    scale = _between(scale_range, drawn[0])
+    scaled_size = _whole(tf.cast(image_size, tf.float32) * scale)
+    size = tf.minimum(scaled_size, crop_size)
+    window = tf.minimum(_whole(tf.cast(size, tf.float32) / scale), image_size)
+    window = tf.where(size < scaled_size, window, image_size)
+    return Geometry(_corner(image_size - window, drawn[1:3]), window, size, (drawn[3] < 0.5) & flip)
 
 
 def random_area(
@@ -80,25 +82,22 @@ def random_area(
       flip: whether to mirror half of the seeds.
 
     Returns:
-      a geometry whose crop lies inside of the source.
+      a geometry that fills the crop.
     """
-    seeds = tf.random.experimental.stateless_split(seed, 5)
+    drawn = tf.random.stateless_uniform([3 * _WINDOWS + 3], seed)
+    areas, aspects, sides, rest = tf.split(drawn, [_WINDOWS, _WINDOWS, _WINDOWS, 3])
     size = tf.cast(image_size, tf.float32)
-    area = tf.random.stateless_uniform([_WINDOWS], seeds[0], *_AREA_RANGE) * tf.reduce_prod(size)
-    aspect = tf.random.stateless_uniform([_WINDOWS], seeds[1], *_ASPECT_RANGE)
+    area = _between(_AREA_RANGE, areas) * tf.reduce_prod(size)
+    aspect = _between(_ASPECT_RANGE, aspects)
     windows = tf.round(tf.stack([tf.sqrt(area / aspect), tf.sqrt(area * aspect)], axis=1))
-    on_its_side = tf.random.stateless_uniform([_WINDOWS, 1], seeds[2]) < 0.5
-    windows = tf.where(on_its_side, windows[:, ::-1], windows)
+    windows = tf.where(sides[:, tf.newaxis] < 0.5, windows[:, ::-1], windows)
     fits = tf.reduce_all((windows >= 1) & (windows <= size), axis=1)
-    crop = tf.constant(crop_size, tf.float32)
-    largest = crop * tf.reduce_min(size / crop)
-    window = tf.where(tf.reduce_any(fits), windows[tf.argmax(fits)], largest)
-    share = tf.where(tf.reduce_any(fits), tf.random.stateless_uniform([2], seeds[3]), 0.5)
-    room = tf.floor(size - window)
-    corner = tf.minimum(tf.floor(share * (room + 1)), room)
-    scale = crop / window
-    mirrored = (tf.random.stateless_uniform([], seeds[4]) < 0.5) & flip
-    return Geometry(scale, corner * scale, mirrored)
+    any_fits = tf.reduce_any(fits)
+    largest = crop_size * tf.reduce_min(size / crop_size)
+    window = _whole(tf.where(any_fits, windows[tf.argmax(fits)], largest))
+    share = tf.where(any_fits, rest[:2], 0.5)
+    corner = _corner(image_size - window, share)
+    return Geometry(corner, window, tf.constant(crop_size), (rest[2] < 0.5) & flip)
 
 
 def crop_image(
@@ -107,104 +106,95 @@ def crop_image(
     crop_size: tuple[int, int],
     padding_color: tuple[float, float, float],
 ) -> tf.Tensor:
-    """Samples the crop from an image, bilinearly, with a wider kernel where it shrinks.
+    """Resizes a window of an image, bilinearly; with a wider kernel where it shrinks to under half.
+
+    The authors' resize is plainly bilinear too (dataset/voc_dataset.py, OpenCV's INTER_LINEAR). At
+    half the size and above it weighs every pixel of the source; below, it would skip some.
 
     Args:
       image: uint8 or float32 [H, W, 3].
-      geometry: which crop.
-      crop_size: its height and width, (h, w).
+      geometry: which window.
+      crop_size: height and width of the crop, (h, w).
       padding_color: what lies outside of the image, RGB in 0-255.
 
     Returns:
       float32 [h, w, 3], in the image's range.
     """
-    rows, columns = _source_indices(tf.shape(image)[:2], geometry, crop_size)
-    size = tf.stack([tf.size(rows), tf.size(columns)])
-    window, corner = _window(image, geometry, size)
-    crop = tf.raw_ops.ScaleAndTranslate(
-        images=window[tf.newaxis],
-        size=tf.maximum(size, 1),  # A crop may lie outside of a tiny image.
-        scale=geometry.scale,
-        translation=corner * geometry.scale - geometry.offset,
-        kernel_type="triangle",
-        antialias=True,
+    corner, window = (tf.concat([part, [rest]], 0) for part, rest in zip(geometry[:2], (0, 3)))
+    # A resize goes faster through floats than through bytes.
+    pixels = tf.cast(tf.slice(image, corner, window)[tf.newaxis], tf.float32)
+    size = geometry.size
+    crop = tf.cond(
+        tf.reduce_all(2 * size >= geometry.window),
+        lambda: tf.raw_ops.ResizeBilinear(images=pixels, size=size, half_pixel_centers=True),
+        lambda: tf.image.resize(pixels, size, antialias=True),
     )[0]
     crop = tf.cond(
         tf.reduce_all(size == crop_size),
         lambda: crop,
-        lambda: _padded(crop[: size[0], : size[1]], crop_size, padding_color),
+        lambda: _padded(crop, crop_size, padding_color),
     )
     crop = tf.ensure_shape(crop, [*crop_size, 3])
     return tf.cond(geometry.mirrored, lambda: tf.reverse(crop, [1]), lambda: crop)
 
 
 def crop_label(label: tf.Tensor, geometry: Geometry, crop_size: tuple[int, int]) -> tf.Tensor:
-    """Samples the crop from a label: each pixel takes the nearest source pixel's class.
+    """Resizes a window of a label: each pixel takes the nearest source pixel's class.
 
     Args:
       label: integers [H, W].
-      geometry: which crop.
-      crop_size: its height and width, (h, w).
+      geometry: which window.
+      crop_size: height and width of the crop, (h, w).
 
     Returns:
       int32 [h, w]; VOID_LABEL outside of the source.
     """
-    rows, columns = _source_indices(tf.shape(label), geometry, crop_size)
+    rows, columns = (_nearest(geometry, axis) for axis in (0, 1))
     # Mirrored by the order in which columns are taken, and padded on the other side.
-    columns = tf.cond(geometry.mirrored, lambda: columns[::-1], lambda: columns)
-    crop = tf.gather(tf.gather(label, rows), columns, axis=1)
-    below, beside = crop_size[0] - tf.size(rows), crop_size[1] - tf.size(columns)
-    sides = tf.cond(geometry.mirrored, lambda: [beside, 0], lambda: [0, beside])
+    columns = tf.where(geometry.mirrored, columns[::-1], columns)
+    # Rows are copied as blocks, columns pixel by pixel; turning the label twice is faster.
+    crop = tf.transpose(tf.gather(tf.transpose(tf.gather(label, rows)), columns))
+    below, beside = tf.unstack(crop_size - geometry.size)
+    sides = tf.where(geometry.mirrored, [beside, 0], [0, beside])
     void = tf.constant(VOID_LABEL, crop.dtype)
-    crop = tf.pad(crop, [[0, below], sides], constant_values=void)
+    crop = tf.pad(crop, tf.stack([[0, below], sides]), constant_values=void)
     return tf.ensure_shape(tf.cast(crop, tf.int32), crop_size)
 
 
-def crop_valid(image_size: tf.Tensor, geometry: Geometry, crop_size: tuple[int, int]) -> tf.Tensor:
-    """Tells which pixels of the crop lie inside of the source.
+def crop_valid(geometry: Geometry, crop_size: tuple[int, int]) -> tf.Tensor:
+    """Tells which pixels of the crop show the source.
 
     Args:
-      image_size: int32 [2], height and width of the source.
-      geometry: which crop.
-      crop_size: its height and width, (h, w).
+      geometry: which window.
+      crop_size: height and width of the crop, (h, w).
 
     Returns:
       bool [h, w], false where the crop is padded.
     """
-    rows, columns = _source_indices(image_size, geometry, crop_size)
     row, column = (tf.range(length) for length in crop_size)
     column = tf.where(geometry.mirrored, crop_size[1] - 1 - column, column)
-    return (row < tf.size(rows))[:, tf.newaxis] & (column < tf.size(columns))
+    return (row < geometry.size[0])[:, tf.newaxis] & (column < geometry.size[1])
 
 
-def _source_indices(
-    image_size: tf.Tensor, geometry: Geometry, crop_size: tuple[int, int]
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the nearest source row of each crop row, and column of each column, before mirroring.
-
-    Those that lie outside of the source, which are the last, are left out.
-    """
-
-    def axis(index: int) -> tf.Tensor:
-        centers = tf.range(crop_size[index], dtype=tf.float32) + geometry.offset[index] + 0.5
-        nearest = tf.cast(tf.floor(centers / geometry.scale[index]), tf.int32)
-        return nearest[: tf.math.count_nonzero(nearest < image_size[index])]
-
-    return axis(0), axis(1)
+def _whole(length: tf.Tensor) -> tf.Tensor:
+    return tf.maximum(tf.cast(tf.round(length), tf.int32), 1)
 
 
-def _window(image: tf.Tensor, geometry: Geometry, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the part of an image that a crop of a size is made from, and its corner, float32 [2].
+def _between(bounds: tuple[float, float], share: tf.Tensor) -> tf.Tensor:
+    low, high = bounds
+    return low + (high - low) * share
 
-    A resize goes through all columns of what it is given, also those that it does not need.
-    """
-    reach = 1 / geometry.scale + 2  # The kernel's, with a pixel or two to spare.
-    first = tf.floor(geometry.offset / geometry.scale - reach)
-    end = tf.math.ceil((geometry.offset + tf.cast(size, tf.float32)) / geometry.scale + reach)
-    first = tf.maximum(tf.cast(first, tf.int32), 0)
-    end = tf.minimum(tf.cast(end, tf.int32), tf.shape(image)[:2])
-    window = tf.slice(image, tf.concat([first, [0]], 0), tf.concat([end - first, [3]], 0))
-    return window, tf.cast(first, tf.float32)
+
+def _corner(room: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
+    """Returns one of the `room` + 1 places of a window, each for an equal part of 0 to 1."""
+    corner = tf.cast(share * tf.cast(room + 1, tf.float32), tf.int32)
+    return tf.minimum(corner, room)  # A share just below 1 may round up.
+
+
+def _nearest(geometry: Geometry, axis: int) -> tf.Tensor:
+    """Returns the source row of each row of the resized window, or column of each column."""
+    window, size = geometry.window[axis], geometry.size[axis]
+    return geometry.corner[axis] + (2 * tf.range(size) + 1) * window // (2 * size)
 
 
 def _padded(

@@ -9,6 +9,7 @@ import tensorflow as tf
 _PREFIX_BYTES = 1 << 16  # A JPEG's EXIF block is its first or second segment, at most 64 KiB long.
 _APP1, _START_OF_SCAN = 0xE1, 0xDA
 _EXIF_HEADER = tuple(b"Exif\0\0")
+_MAY_HAVE_EXIF = r"\C*Exif\x00\x00\C*"  # \C is any byte.
 _ORIENTATION_TAG = 0x0112
 
 
@@ -74,11 +75,18 @@ def exif_orientation(data: tf.Tensor) -> tf.Tensor:
     Returns:
       int32 [], 1-8; 1 (upright) where there is no such block or it says nothing sensible.
     """
-    prefix = tf.io.decode_raw(tf.strings.substr(data, 0, _PREFIX_BYTES), tf.uint8)
-    # The zeros let a block that is cut off be read past its end.
-    content = tf.pad(tf.cast(prefix, tf.int32), [[0, 16]])
-    exif = _exif_position(content, tf.size(prefix))
-    orientation = tf.cond(exif > 0, lambda: _orientation_at(content, exif), lambda: tf.constant(1))
+    prefix = tf.strings.substr(data, 0, _PREFIX_BYTES)
+
+    def look() -> tf.Tensor:
+        found = tf.io.decode_raw(prefix, tf.uint8)
+        # The zeros let a block that is cut off be read past its end.
+        content = tf.pad(tf.cast(found, tf.int32), [[0, 16]])
+        exif = _exif_position(content, tf.size(found))
+        return tf.cond(exif > 0, lambda: _orientation_at(content, exif), lambda: tf.constant(1))
+
+    # Most images have no such block, and going through their segments takes as long as decoding.
+    may_have_exif = tf.strings.regex_full_match(prefix, _MAY_HAVE_EXIF)
+    orientation = tf.cond(may_have_exif, look, lambda: tf.constant(1))
     return tf.where((orientation >= 1) & (orientation <= 8), orientation, 1)
 
 

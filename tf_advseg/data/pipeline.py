@@ -240,7 +240,7 @@ def _unlabeled_view(
     geometry = _geometry(image, seed, views)
     return (
         augment.crop_image(image, geometry, views.crop_size, views.padding_color),
-        augment.crop_valid(tf.shape(image)[:2], geometry, views.crop_size),
+        augment.crop_valid(geometry, views.crop_size),
     )
 
 
