@@ -122,6 +122,39 @@ def test_folded_norm_scales_and_shifts_the_output(kind, use_bias):
     assert "Mul" not in {operation.type for operation in graph.get_operations()}
 
 
+@pytest.mark.parametrize("compile_it", [False, True])
+@pytest.mark.parametrize("kind", [Conv2D, SymmetricConv2D])
+def test_folded_norm_has_the_gradients_of_one_that_is_not(kind, compile_it):
+    layer, norm = folded(kind, use_bias=True)
+    image = tf.random.stateless_normal([2, 6, 7, 3], (1, 2))
+    layer(image)
+    norm.set_weights(np.array([[3.0, 1.0], [10.0, -20.0], [4.0, 6.0], [1.75, 3.5]]))
+    plain, apart = kind(2, 3, name="conv"), FoldedBatchNormalization(epsilon=0.5, name="norm")
+    apart(plain(image))
+    plain.set_weights(layer.get_weights())
+    apart.set_weights(norm.get_weights())
+    network = keras.Sequential([keras.Input([None, None, 3]), plain, apart])
+    find = tf.function(outputs_and_gradients) if compile_it else outputs_and_gradients
+    for value, wanted in zip(find(layer, image), outputs_and_gradients(network, image)):
+        np.testing.assert_allclose(value, wanted, rtol=1e-5, atol=1e-4)
+
+
+def test_scaled_kernels_are_made_when_they_are_needed_and_not_kept():
+    layer, _ = folded(Conv2D, use_bias=False)
+    spec = tf.TensorSpec([1, 6, 7, 3])
+    graph = tf.function(lambda x: outputs_and_gradients(layer, x)).get_concrete_function(spec).graph
+    made = [
+        operation
+        for operation in graph.get_operations()
+        if operation.type == "Mul" and operation.outputs[0].shape == layer.kernel.shape
+    ]
+    # Once for the output, after the input; once for the gradient, after the output's; and the
+    # kernel's own gradient is scaled.
+    after = sorted(len(operation.control_inputs) for operation in made)
+    assert after == [0, 1, 1]
+    assert len({operation.control_inputs[0] for operation in made if operation.control_inputs}) == 2
+
+
 def test_folded_norm_keeps_its_own_names_and_learns_nothing():
     layer, norm = folded(Conv2D, use_bias=False)
     layer(tf.zeros([1, 5, 5, 3]))

@@ -51,10 +51,36 @@ class Conv2D(keras.layers.Conv2D):
         if self._norm is None:
             return super().call(inputs)
         scale, shift = self._norm().scale_and_shift()
-        kernel = tf.cast(self.kernel * scale, self.compute_dtype)
         bias = shift if self.bias is None else shift + scale * self.bias
-        outputs = self.convolution_op(inputs, kernel)
+        outputs = self._scaled_convolution(inputs, tf.convert_to_tensor(self.kernel), scale)
         return tf.nn.bias_add(outputs, tf.cast(bias, self.compute_dtype))
+
+    def _scaled_convolution(
+        self, inputs: tf.Tensor, kernel: tf.Tensor, scale: tf.Tensor
+    ) -> tf.Tensor:
+        """Convolves with a kernel whose filters are scaled, and scales them anew for the gradient.
+
+        Else all scaled kernels, which need nothing but weights, would be made as a step begins, and
+        be kept until its backward pass.
+        """
+
+        def convolve(inputs: tf.Tensor, kernel: tf.Tensor, when: tf.Tensor) -> tf.Tensor:
+            with tf.control_dependencies([when]):
+                scaled = tf.cast(kernel * scale, self.compute_dtype)
+            return self.convolution_op(inputs, scaled)
+
+        @tf.custom_gradient
+        def convolution(inputs: tf.Tensor, kernel: tf.Tensor):
+            def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
+                with tf.GradientTape() as tape:
+                    tape.watch([inputs, kernel])
+                    # Not made again but for the kernel: no gradient needs the output.
+                    outputs = convolve(inputs, kernel, when=upstream)
+                return tape.gradient(outputs, [inputs, kernel], upstream)
+
+            return convolve(inputs, kernel, when=inputs), gradient
+
+        return convolution(inputs, kernel)
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         if max(self.dilation_rate) == 1 or not _kernels_dilate(inputs.dtype):

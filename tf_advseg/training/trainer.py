@@ -233,7 +233,9 @@ class AdversarialTrainer(keras.Model):
 
     def _penalized(self, gradient: tf.Tensor, variable: tf.Variable) -> tf.Tensor:
         """Adds the L2 penalty and then the head's rate, as SGD with parameter groups has it."""
-        gradient += self.recipe.weight_decay * variable
+        # Else all penalties, which need nothing but weights, would be made as the step begins.
+        with tf.control_dependencies([gradient]):
+            gradient += self.recipe.weight_decay * variable
         if variable.ref() in self._head:
             gradient *= self.recipe.head_learning_rate_scale
         return gradient
