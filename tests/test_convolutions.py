@@ -6,12 +6,8 @@ import pytest
 import tensorflow as tf
 
 from tf_advseg.models import convolutions
-from tf_advseg.models.convolutions import (
-    Conv2D,
-    FoldedBatchNormalization,
-    SymmetricConv2D,
-    TapwiseConv2D,
-)
+from tf_advseg.models.convolutions import Conv2D, SymmetricConv2D, TapwiseConv2D
+from tf_advseg.models.normalization import FoldedBatchNormalization
 
 
 def outputs_and_gradients(layer, image):

@@ -5,11 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_advseg.models.layers import (
-    FrozenAffineBatchNormalization,
-    Normalize,
-    ResizeLike,
-)
+from tf_advseg.models.layers import Normalize, ResizeLike
+from tf_advseg.models.normalization import FrozenAffineBatchNormalization
 
 
 def test_normalize_subtracts_the_mean_divides_and_reverses_the_channels():

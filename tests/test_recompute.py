@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tf_advseg.config import train_config
-from tf_advseg.models.convolutions import FoldedBatchNormalization
+from tf_advseg.models.normalization import FoldedBatchNormalization
 from tf_advseg.models.recompute import RecomputingNetwork, recomputed, segment_ends
 from tf_advseg.models.segmenter import build_segmenter
 from tf_advseg.training.run import build_trainer

@@ -9,7 +9,8 @@ import tensorflow as tf
 from tiny_networks import randomize
 
 from tf_advseg.models.heads import HEAD_PREFIX, HeadOptions
-from tf_advseg.models.layers import AdaptiveAveragePooling2D, PooledBatchNormalization
+from tf_advseg.models.layers import AdaptiveAveragePooling2D
+from tf_advseg.models.normalization import PooledBatchNormalization
 from tf_advseg.models.segmenter import build_segmenter, head_variables
 from tf_advseg.models.upernet import BINS, upernet
 

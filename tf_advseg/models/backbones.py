@@ -11,9 +11,10 @@ import keras
 
 from tf_advseg.errors import InputError
 from tf_advseg.models.conventions import BATCH_NORM_MODES, RESNET_STYLES
-from tf_advseg.models.convolutions import Conv2D, FoldedBatchNormalization
+from tf_advseg.models.convolutions import Conv2D
 from tf_advseg.models.dilation import dilate
-from tf_advseg.models.layers import DilatedAveragePooling2D, FrozenAffineBatchNormalization
+from tf_advseg.models.layers import DilatedAveragePooling2D
+from tf_advseg.models.normalization import FoldedBatchNormalization, FrozenAffineBatchNormalization
 from tf_advseg.models.recompute import RecomputingNetwork
 from tf_advseg.models.resnet import resnet
 

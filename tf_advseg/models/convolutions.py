@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_advseg.models.normalization import FoldedBatchNormalization
+
 
 @keras.saving.register_keras_serializable("tf_advseg")
 class Conv2D(keras.layers.Conv2D):
@@ -21,7 +23,7 @@ class Conv2D(keras.layers.Conv2D):
         super().__init__(*args, **kwargs)
         self._norm = None
 
-    def fold(self, norm: "FoldedBatchNormalization") -> None:
+    def fold(self, norm: FoldedBatchNormalization) -> None:
         """Takes over what a frozen batch norm does to the output; call it before the first call."""
         if self.built or self.activation is not keras.activations.linear:
             raise ValueError(f"{self.name} is built or has an activation; no norm can be folded in")
@@ -229,25 +231,3 @@ def _shifted(maps: tf.Tensor, distance: int, axis: int) -> tf.Tensor:
     kept[axis] = slice(moved, None) if distance > 0 else slice(None, length - moved)
     padding[axis] = [0, moved] if distance > 0 else [moved, 0]
     return tf.pad(maps[tuple(kept)], padding)
-
-
-@keras.saving.register_keras_serializable("tf_advseg")
-class FoldedBatchNormalization(keras.layers.BatchNormalization):
-    """A frozen batch norm, in training too: what it does is a scale and a shift of each channel.
-
-    Where it follows a convolution, that one does both by its kernel and its bias, for nothing
-    (`Conv2D.fold`), and this layer only holds the weights.
-    """
-
-    def __init__(self, **kwargs: Any):
-        kwargs["trainable"] = False
-        super().__init__(**kwargs)
-        self.folded = False
-
-    def scale_and_shift(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns what a channel is multiplied with, and what is added then; float32 [C] each."""
-        scale = self.gamma * tf.math.rsqrt(self.moving_variance + self.epsilon)
-        return scale, self.beta - self.moving_mean * scale
-
-    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        return inputs if self.folded else super().call(inputs, training=False)

@@ -67,20 +67,6 @@ class ResizeLike(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("tf_advseg")
-class FrozenAffineBatchNormalization(keras.layers.BatchNormalization):
-    """Batch norm whose scale and shift do not learn, but which uses and follows batch statistics.
-
-    It is what the authors' code does (model/deeplab.py): it switches off the gradients of those two
-    and leaves the network in training mode.
-    """
-
-    def add_weight(self, name: str | None = None, **kwargs: Any) -> tf.Variable:
-        if name in ("gamma", "beta"):
-            kwargs["trainable"] = False
-        return super().add_weight(name=name, **kwargs)
-
-
-@keras.saving.register_keras_serializable("tf_advseg")
 class DilatedAveragePooling2D(keras.layers.Layer):
     """Average pooling of stride 1 over pixels that lie `dilation_rate` apart.
 
@@ -191,19 +177,3 @@ class AdaptiveAveragePooling2D(keras.layers.Layer):
         config = super().get_config()
         del config["dtype"]
         return {**config, "bins": self.bins}
-
-
-@keras.saving.register_keras_serializable("tf_advseg")
-class PooledBatchNormalization(keras.layers.BatchNormalization):
-    """Batch norm of a map that may be one value in each channel: one image, averaged as a whole.
-
-    A batch of one value has no variance. Batch norm would make it zero whatever it is, and drive
-    the stored variance to zero, so that the trained network's outputs are off by hundreds. (PyTorch
-    refuses such a batch.) Here it is normalised with the stored statistics, which stay as they are.
-    """
-
-    def call(self, inputs: tf.Tensor, training: bool | tf.Tensor | None = None) -> tf.Tensor:
-        if training is not None and training is not False:
-            has_variance = tf.reduce_prod(tf.shape(inputs)[:-1]) > 1
-            training = tf.logical_and(tf.cast(training, tf.bool), has_variance)
-        return super().call(inputs, training=training)

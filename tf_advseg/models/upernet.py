@@ -11,7 +11,8 @@ import keras
 import tensorflow as tf
 
 from tf_advseg.models.heads import HEAD_PREFIX, HeadOptions
-from tf_advseg.models.layers import AdaptiveAveragePooling2D, PooledBatchNormalization, ResizeLike
+from tf_advseg.models.layers import AdaptiveAveragePooling2D, ResizeLike
+from tf_advseg.models.normalization import PooledBatchNormalization
 
 #: Bins of the pyramid pooling module, as in PSPNet.
 BINS = (1, 2, 3, 6)

@@ -7,8 +7,7 @@ without the correction by n / (n - 1), and takes it as E[x^2] - E[x]^2, which lo
 import keras
 import tensorflow as tf
 
-from tf_advseg.models.convolutions import FoldedBatchNormalization
-from tf_advseg.models.layers import FrozenAffineBatchNormalization
+from tf_advseg.models.normalization import FoldedBatchNormalization, FrozenAffineBatchNormalization
 from tf_advseg.models.recompute import RecomputingNetwork
 from tf_advseg.training import replicas
 
@@ -18,7 +17,7 @@ class SynchronizedBatchNormalization(keras.layers.BatchNormalization):
     """Batch norm whose batch is that of all replicas; they must hold equally many values.
 
     A batch of one value in each channel has no variance: it is normalised with the stored
-    statistics, as in `models.layers.PooledBatchNormalization`.
+    statistics, as in `models.normalization.PooledBatchNormalization`.
 
     Input: [B, H, W, C], of any float dtype. Output: the same.
     """
