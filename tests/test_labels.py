@@ -245,6 +245,32 @@ def test_cache_is_reused(dataset, cache_folder):
     assert files_of(cache_folder) == before
 
 
+def test_cache_is_shared_by_machines_that_write_at_once(dataset, cache_folder, monkeypatch):
+    """In containers all have the process id 1, as both have one here."""
+    save, others = Image.Image.save, []
+
+    def save_while_another_does(*args, **options):
+        save(*args, **options)
+        if not others:
+            others.append("writing")
+            others[0] = prepare_labels(dataset, ["train_0"])
+
+    monkeypatch.setattr(Image.Image, "save", save_while_another_does)
+    own = prepare_labels(dataset, ["train_0"])
+    assert others == [own]
+    assert set(files_of(cache_folder)) == set(own)
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664)])
+def test_cached_label_can_be_read_by_whom_the_umask_lets(dataset, umask, mode):
+    before = os.umask(umask)
+    try:
+        (cached,) = prepare_labels(dataset, ["train_0"])
+    finally:
+        os.umask(before)
+    assert cached.stat().st_mode & 0o777 == mode
+
+
 def test_cache_follows_a_changed_label(dataset, ids_in):
     ids_in(dataset)
     path = dataset.label_path("train_0")

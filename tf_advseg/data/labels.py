@@ -8,6 +8,7 @@ step 1; the classes that occur are noted in the PNG, so that a later run need no
 
 import hashlib
 import os
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -120,7 +121,9 @@ def _write(path: Path, label: np.ndarray) -> None:
     notes = PngImagePlugin.PngInfo()
     present = set(np.unique(label).tolist()) - {VOID_LABEL}
     notes.add_text(_CLASSES_KEY, " ".join(map(str, sorted(present))))
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    # Several machines may share the cache, and in containers all their process ids may be 1. Not
+    # `tempfile`, whose files nobody else may read.
+    temporary = path.with_suffix(f".{uuid.uuid4().hex}.tmp")
     try:
         Image.fromarray(label).save(temporary, "PNG", compress_level=1, pnginfo=notes)
         temporary.replace(path)
