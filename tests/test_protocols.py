@@ -98,6 +98,21 @@ def test_random_crops_have_the_size_and_repeat(files):
 
 
 @pytest.mark.parametrize("name", ["full", "padded", "random_crop"])
+@pytest.mark.parametrize("part", [range(1), range(1, 3), range(2, 2), range(3)])
+def test_part_of_the_images_looks_as_among_all(name, part, files):
+    protocol = Protocol(name, (8, 10), seed=3)
+    whole, own = (list(protocol.images(files, p).as_numpy_iterator()) for p in (None, part))
+    np.testing.assert_equal(own, whole[part.start : part.stop])
+
+
+@pytest.mark.parametrize("name", ["full", "random_crop"])
+def test_images_of_other_parts_are_not_read(name, files):
+    files.images[0].unlink()
+    files.labels[0].unlink()
+    assert len(list(Protocol(name, (8, 10)).images(files, range(1, 3)))) == 2
+
+
+@pytest.mark.parametrize("name", ["full", "padded", "random_crop"])
 def test_void_as_background_leaves_no_void(name, files):
     def labels(void_class):
         images = Protocol(name, (8, 10), 0, void_class).images(files)

@@ -124,9 +124,14 @@ def evaluation_dataset(
 
 
 def random_crop_dataset(
-    images: Sequence[Path], labels: Sequence[Path], views: Views, seed: int
+    images: Sequence[Path], labels: Sequence[Path], views: Views, seed: int, first: int = 0
 ) -> tf.data.Dataset:
     """Returns one random crop of each image, in order; the same ones for the same seed.
+
+    Args:
+      images, labels, views: as for `evaluation_dataset` and in `Views`.
+      seed: of all crops.
+      first: the place of the first image in its split, by which its crop goes.
 
     Returns:
       a data set of (image, label): uint8 [h, w, 3], int32 [h, w].
@@ -139,7 +144,7 @@ def random_crop_dataset(
         image, label = _labeled_view(*paths, image_seed, views)
         return tf.cast(tf.round(image), tf.uint8), label
 
-    return paths.enumerate().map(load, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+    return paths.enumerate(first).map(load, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
 
 
 @contextlib.contextmanager

@@ -62,25 +62,6 @@ class Scores:
         values = metrics.per_class_iou(self.confusion)
         return {n: None if np.isnan(v) else float(v) for n, v in zip(names, values, strict=True)}
 
-    def __add__(self, other: "Scores") -> "Scores":
-        """Returns the scores of both splits' images together.
-
-        Raises:
-          ValueError: they have other classes or another `t_semi`.
-        """
-        if self.confusion.shape != other.confusion.shape or self.t_semi != other.t_semi:
-            raise ValueError(
-                f"scores of {len(self.confusion)} classes at T_semi {self.t_semi} and of "
-                f"{len(other.confusion)} at {other.t_semi} cannot be added"
-            )
-        return Scores(
-            self.confusion + other.confusion,
-            self.confidence + other.confidence,
-            self.probability + other.probability,
-            self.t_semi,
-            self.images + other.images,
-        )
-
 
 class ImagePrediction(NamedTuple):
     """What is kept of an image's prediction to be shown.
@@ -104,7 +85,7 @@ def evaluate(
 ) -> Scores:
     """Predicts every image at its full size, several of one size at once, and counts.
 
-    The images may be a part of a split: the sum of the parts' scores is that of the whole. Counts
+    The images may be a part of a split: the sums of the parts' counts are those of the whole. They
     stay on the device until the last image, so that a GPU need not wait for the next one.
 
     Args:

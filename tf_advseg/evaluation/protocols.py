@@ -53,12 +53,20 @@ class Protocol:
         seen = words[self.name].format(*(self.size or ()))
         return seen if self.void_class is None else f"{seen}, void counted as background"
 
-    def images(self, files: LabeledFiles) -> tf.data.Dataset:
-        """Returns (image [H, W, 3] in 0-255, label integers [H, W]) of each image, in order."""
+    def images(self, files: LabeledFiles, part: range | None = None) -> tf.data.Dataset:
+        """Returns (image [H, W, 3] in 0-255, label integers [H, W]) of each image, in order.
+
+        Args:
+          files: of a split.
+          part: which of them, in steps of 1; None for all. They look as they do among all.
+        """
+        part = range(len(files.ids)) if part is None else part
+        own = slice(part.start, part.stop)
+        images, labels = files.images[own], files.labels[own]
         if self.name != RANDOM_CROP:
-            return pipeline.evaluation_dataset(files.images, files.labels, self.void_class)
+            return pipeline.evaluation_dataset(images, labels, self.void_class)
         views = pipeline.Views(self.size, "area", flip=False, void_class=self.void_class)
-        return pipeline.random_crop_dataset(files.images, files.labels, views, self.seed)
+        return pipeline.random_crop_dataset(images, labels, views, self.seed, part.start)
 
     def wrap(self, predict: Predict, padding_color: tuple[float, float, float]) -> Predict:
         """Returns images [B, H, W, 3] -> Prediction of that size, seen as the protocol says.

@@ -106,16 +106,6 @@ class Histogram:
         wrong, right = self._shares()
         return float(np.sum(right * wrong) / 2)
 
-    def __add__(self, other: "Histogram") -> "Histogram":
-        """Returns the counts of both together.
-
-        Raises:
-          ValueError: they were counted for other thresholds.
-        """
-        if self.thresholds != other.thresholds:
-            raise ValueError(f"counted for {self.thresholds} and for {other.thresholds}")
-        return Histogram(self.thresholds, self.counts + other.counts)
-
     def _shares(self) -> np.ndarray:
         """Returns float64 [2, cells]: the share of the wrong pixels, and of the right, in a cell.
 

@@ -1,7 +1,5 @@
 """Validation of a run: what its networks are worth, and pictures of what they say."""
 
-import dataclasses
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -77,10 +75,7 @@ class Validation:
 
         validation = self._files.validation
         part = self._workers.share(len(validation.ids))
-        images = self.protocol.images(validation)
-        if len(part) < len(validation.ids):
-            # Not a part of the files: an image's random crop goes by its place among all of them.
-            images = images.skip(part.start).take(len(part))
+        images = self.protocol.images(validation, part)
         with pipeline.naming_unreadable(validation.images):
             scores = evaluator.evaluate(
                 self._predict, images, len(self._files.classes), self._config.t_semi, draw
@@ -89,21 +84,17 @@ class Validation:
 
     def _summed(self, scores: evaluator.Scores) -> evaluator.Scores:
         """Returns the scores of all workers' images."""
-        parts = scores.confusion, scores.confidence.counts, scores.probability.counts
-        flat = np.concatenate([*(part.ravel() for part in parts), [scores.images]])
-        *totals, images = np.split(
-            self._workers.summed(flat), np.cumsum([part.size for part in parts])
-        )
-        confusion, confidence, probability = (
-            total.reshape(part.shape) for total, part in zip(totals, parts, strict=True)
-        )
-        thresholds = scores.confidence.thresholds
-        return dataclasses.replace(
-            scores,
-            confusion=confusion,
-            confidence=Histogram(thresholds, confidence),
-            probability=Histogram(thresholds, probability),
-            images=int(images[0]),
+        total = self._workers.summed
+
+        def summed(histogram: Histogram) -> Histogram:
+            return Histogram(histogram.thresholds, total(histogram.counts))
+
+        return evaluator.Scores(
+            total(scores.confusion),
+            summed(scores.confidence),
+            summed(scores.probability),
+            scores.t_semi,
+            int(total(np.array(scores.images))),
         )
 
 

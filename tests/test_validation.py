@@ -1,0 +1,84 @@
+"""Validation on several workers: each sees a part of the images, and the counts are summed."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.folders import make_voc_folder
+from tests.tiny_networks import tiny_discriminator
+from tf_advseg.cluster import Cluster
+from tf_advseg.config import train_config
+from tf_advseg.data import files, splits
+from tf_advseg.models.layers import Normalize
+from tf_advseg.recipe import Recipe
+from tf_advseg.training.trainer import AdversarialTrainer
+from tf_advseg.training.validation import Validation
+from tf_advseg.training.workers import Workers
+
+CROPS = ("--eval_protocol", "random_crop", "--eval_size", "24,32")
+
+
+class OneWorker(Workers):
+    """One of `count` workers; the counts of all are `factor` times its own."""
+
+    def __init__(self, index=0, count=1, factor=1):
+        super().__init__(tf.distribute.get_strategy(), Cluster(("",) * count, index))
+        self._factor = factor
+
+    def summed(self, counts):
+        return counts * self._factor
+
+
+def counts(scores):
+    maps = scores.confusion, scores.confidence.counts, scores.probability.counts
+    return (*maps, np.array(scores.images))
+
+
+@pytest.fixture(scope="module")
+def measure(tmp_path_factory):
+    """Measures one pair of networks on five images, as a worker sees them."""
+    folder = make_voc_folder(tmp_path_factory.mktemp("data") / "voc", train=2, val=5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TF_ADVSEG_CACHE", str(folder / "cache"))
+        dataset = files.open_dataset("folder", folder)
+        split = splits.by_fraction(dataset, "train", 0.5, 0)
+        found = files.training_files(dataset, split, "val", uses_unlabeled=True)
+    keras.utils.set_random_seed(0)
+    image = keras.Input((None, None, 3))
+    x = Normalize("deeplab", name="normalize")(image)
+    logits = keras.layers.Conv2D(3, 3, padding="same")(x)
+    trainer = AdversarialTrainer(keras.Model(image, logits), tiny_discriminator(), Recipe())
+
+    def measure(workers, *protocol):
+        config = train_config(["--dataset", "folder", "--data_dir", str(folder), *protocol])
+        return Validation(config, found, trainer, workers).measure()
+
+    return measure
+
+
+@pytest.mark.parametrize("protocol", [(), CROPS], ids=["full", "random_crop"])
+def test_parts_of_all_workers_add_up_to_the_whole(measure, protocol):
+    whole, strips = measure(OneWorker(), *protocol)
+    (first, of_first), (second, _) = (measure(OneWorker(i, 2), *protocol) for i in (0, 1))
+    assert (first.images, second.images) == (2, 3)
+    for parts, expected in zip(zip(counts(first), counts(second)), counts(whole), strict=True):
+        np.testing.assert_array_equal(sum(parts), expected)
+    assert np.count_nonzero(whole.confusion.sum(axis=0)) > 1
+    # The chief shows the first images.
+    assert (len(strips), len(of_first)) == (4, 2)
+    np.testing.assert_array_equal(of_first, strips[:2])
+
+
+def test_scores_are_those_of_all_workers_together(measure):
+    (alone, _), (together, _) = measure(OneWorker()), measure(OneWorker(factor=3))
+    for own, of_all in zip(counts(alone), counts(together), strict=True):
+        np.testing.assert_array_equal(of_all, 3 * own)
+    assert isinstance(together.images, int)
+    assert together.mean_iou == pytest.approx(alone.mean_iou)
+    assert together.selected_fraction == pytest.approx(alone.selected_fraction)
+
+
+def test_worker_without_an_image_adds_nothing(measure):
+    scores, strips = measure(OneWorker(0, 9))
+    assert (scores.images, scores.confusion.sum(), strips) == (0, 0, [])
