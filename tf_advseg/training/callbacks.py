@@ -150,12 +150,13 @@ class StopOnSignal(EveryStep):
         after the same step whichever of them was told to.
 
     Attributes:
-      received: the signal's number, or None.
+      received: the number of the signal that all agreed to stop at, or None.
     """
 
     def __init__(self, agree: Callable[[int], int] = lambda number: number) -> None:
         super().__init__()
         self._agree = agree
+        self._heard = 0
         self.received: int | None = None
         self._outer: dict[int, Any] = {}
 
@@ -169,12 +170,12 @@ class StopOnSignal(EveryStep):
             signal.signal(number, handler)
 
     def on_step(self, step: int, logs: Logs) -> None:
-        self.received = self._agree(self.received or 0) or None
+        self.received = self._agree(self._heard) or None
         if self.received is not None:
             self.model.stop_training = True
 
     def _receive(self, number: int, frame: Any) -> None:
-        self.received = number
+        self._heard = number
         self.on_train_end()
 
 

@@ -1,0 +1,81 @@
+"""Signals in training: which step it stops after, whenever they come."""
+
+import os
+import signal
+
+import pytest
+
+from tf_advseg.errors import Interrupted
+from tf_advseg.training.callbacks import StopOnSignal
+
+
+class Model:
+    """What the callback sees of a model."""
+
+    stop_training = False
+
+
+@pytest.fixture
+def stop():
+    """Makes a callback in a training that has begun; the handlers from before come back."""
+    made = []
+
+    def begin(*agree):
+        made.append(StopOnSignal(*agree))
+        made[-1].set_model(Model())
+        made[-1].on_train_begin()
+        return made[-1]
+
+    yield begin
+    for callback in made:
+        callback.on_train_end()
+
+
+def send(number):
+    os.kill(os.getpid(), number)
+
+
+def test_signal_stops_after_the_step_under_way(stop):
+    callback = stop()
+    callback.on_step(1, {})
+    assert (callback.received, callback.model.stop_training) == (None, False)
+    send(signal.SIGTERM)
+    callback.on_step(2, {})
+    assert (callback.received, callback.model.stop_training) == (signal.SIGTERM, True)
+
+
+def test_signal_that_comes_while_workers_agree_is_told_at_the_next_step(stop):
+    told = []
+
+    def agree(number):
+        told.append(number)
+        if len(told) == 1:
+            send(signal.SIGTERM)
+        return number
+
+    callback = stop(agree)
+    callback.on_step(1, {})
+    assert (callback.received, callback.model.stop_training) == (None, False)
+    callback.on_step(2, {})
+    assert told == [0, signal.SIGTERM]
+    assert (callback.received, callback.model.stop_training) == (signal.SIGTERM, True)
+
+
+def test_signal_of_another_worker_stops_this_one(stop):
+    callback = stop(lambda number: max(number, signal.SIGINT))
+    callback.on_step(1, {})
+    assert (callback.received, callback.model.stop_training) == (signal.SIGINT, True)
+
+
+def test_second_signal_goes_to_the_handler_from_before(stop):
+    def end(number, frame):
+        raise Interrupted(number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        stop()
+        send(signal.SIGTERM)
+        with pytest.raises(Interrupted):
+            send(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
