@@ -26,7 +26,7 @@ STEPS = 40
 SHARED = (
     *("--dataset", "folder", "--method", "semi", "--labeled_fraction", "0.7", *TINY),
     *("--steps", str(STEPS), "--eval_every", "20", "--semi_start", "20", "--t_semi", "0.45"),
-    *("--learning_rate", "0.02", "--discriminator_learning_rate", "5e-4", "--seed", "3"),
+    *("--learning_rate", "0.02", "--discriminator_learning_rate", "1.5e-4", "--seed", "3"),
 )
 
 
