@@ -21,8 +21,11 @@ from tf_advseg.training.trainer import AdversarialTrainer
 
 GOLDEN = Path(__file__).parent / "golden"
 TOLERANCE = 1e-4
-DEEP_TOLERANCE = 5e-3
 UPDATE_TOLERANCE = 1e-3
+#: Of ResNet-101, but for its logits. In a network this deep, rounding moves a unit over ReLU's
+#: kink: PyTorch's own updates on one thread and on two differ by 1.2e-3 in these cases, and by up
+#: to 2.8e-3, its gradients by up to 7e-3, with other seeds and shifts.
+DEEP_TOLERANCE = 5e-3
 METHODS = {"baseline": baseline, "adv": adv, "semi": semi}
 #: What the reference's options leave unsaid, by its own defaults.
 DEFAULTS = {
@@ -139,18 +142,19 @@ def by_name(case, segmenter, gradients):
 def assert_agree(own, reference, distance, norm, tolerance=TOLERANCE):
     """Asserts that every tensor agrees to the tolerance, as a relative L2 error.
 
-    The change of a weight over three steps is held to UPDATE_TOLERANCE: a weight is stored to 24
-    bits, and its change is far smaller. The gradient of a norm's shift cancels where another norm
-    with batch statistics follows; its error is compared with the gradient of the scale beside it.
+    Logits always to TOLERANCE. The change of a weight over three steps may differ by
+    UPDATE_TOLERANCE: a weight is stored to 24 bits, and its change is far smaller. The gradient of
+    a norm's shift cancels where another norm with batch statistics follows; its error is compared
+    with the gradient of the scale beside it.
     """
     assert set(own) == set(reference)
     far = {}
     for key, value in reference.items():
         compare = relative_error if key.startswith("loss/") else distance
-        allowed = tolerance
+        allowed = TOLERANCE if key.startswith("logits/") else tolerance
         if key.startswith("update/"):
             rounding = 1e-7 * norm(reference[key.replace("update", "weight")]) / norm(value)
-            allowed = UPDATE_TOLERANCE + rounding
+            allowed = max(tolerance, UPDATE_TOLERANCE) + rounding
         if key.startswith("gradient/") and is_shift(key):
             allowed *= max(1.0, norm(reference[key.replace(".bias", ".weight")]) / norm(value))
         if not (error := compare(own[key], value)) <= allowed:
@@ -192,15 +196,16 @@ def test_networks_losses_gradients_and_three_steps_equal_pytorch(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "t_semi"), [("semi-aligned", 0.56665), ("semi-halfpixel", 0.496861)]
+    ("name", "shift", "seed", "t_semi"),
+    # The threshold is in a wide gap of the confidences of all three steps.
+    [("semi-aligned", 4.0, 1, 0.587179), ("semi-halfpixel", 5.0, 0, 0.359001)],
 )
-def test_resnet101_equals_pytorch(name, t_semi):
+def test_resnet101_equals_pytorch(name, shift, seed, t_semi):
     pytest.importorskip("torch")
     from benchmarks import torch_reference
 
-    case = CASES[name] | {"segmenter": CASES[name]["segmenter"] | {"blocks": (3, 4, 23, 3)}}
-    # A threshold that few pixels' confidences are near. Rounding still moves one over it, and one
-    # unit over ReLU's kink, in a network this deep.
+    case = CASES[name] | {"seed": seed, "norm": CASES[name]["norm"] | {"norm_shift": shift}}
+    case["segmenter"] = case["segmenter"] | {"blocks": (3, 4, 23, 3)}
     case["options"] = case["options"] | {"t_semi": t_semi}
     reference = torch_reference.run(case, summarize=np.array)
     own = measure(case, np.array)
