@@ -9,7 +9,7 @@ from tf_advseg.reproduce import gather, grid, runner, write
 
 _LOGS = "logs"
 #: Work of a step in that of a baseline's, as calculated for ResNet-101: with a discriminator, and
-#: with unlabeled images too (docs/reproduce.md). It only spaces the progress.
+#: with unlabeled images too (docs/scaling.md). It only spaces the progress.
 _BASELINE, _ADVERSARIAL, _UNLABELED = 1.0, 1.1, 2.1
 
 
