@@ -18,6 +18,7 @@ import tensorflow as tf
 from tests.tiny_networks import VOID, random_batch, tiny_discriminator, tiny_segmenter
 from tf_advseg import cluster
 from tf_advseg.data.positions import Share
+from tf_advseg.models.recompute import RecomputingNetwork
 from tf_advseg.recipe import COIN_FLIP, Recipe, adv, baseline
 from tf_advseg.training import optimizers
 from tf_advseg.training import strategy as strategies
@@ -42,6 +43,7 @@ RECIPES = {
     "adv": adv(RECIPE),
     "semi": RECIPE,
     "coin": dataclasses.replace(RECIPE, mixing=COIN_FLIP),
+    "recompute": RECIPE,
     "overflow": RECIPE,
 }
 
@@ -53,6 +55,13 @@ def with_batch_norm(network: keras.Model, after: str) -> keras.Model:
     for layer in network.layers[place + 1 :]:
         x = layer(x)
     return keras.Model(network.input, x)
+
+
+def recomputing(network: keras.Model) -> keras.Model:
+    """Returns the segmenter with all before its head computed again for the gradients."""
+    *_, last, head, output = network.layers
+    body = RecomputingNetwork(network.input, {"body": last.output}, "body")
+    return keras.Model(network.input, output(head(body(network.input)["body"])))
 
 
 def batches(case: str) -> Iterator[dict]:
@@ -87,6 +96,8 @@ def take_steps(case: str, strategy: tf.distribute.Strategy) -> dict[str, np.ndar
         networks = [tiny_segmenter(precision=precision), tiny_discriminator(precision=precision)]
         if case != "overflow":  # An infinite value would reach all through its statistics.
             networks = [with_batch_norm(n, a) for n, a in zip(networks, ("body", "conv1"))]
+        if case == "recompute":
+            networks[0] = recomputing(networks[0])
         if strategy.num_replicas_in_sync > 1:
             networks = [synchronized(network) for network in networks]
         trainer = AdversarialTrainer(*networks, RECIPES[case], seed=1)
@@ -118,7 +129,7 @@ def main() -> None:
         tf.config.set_logical_device_configuration(cpu, two)
     workers = cluster.of_run(name, os.environ)
     # One for all cases: two strategies of a process mix up their collectives.
-    strategy = strategies.choose(name, workers)
+    strategy = strategies.choose(name, workers, len(next(batches(cases[0]))["labeled"][1]))
     for case in cases:
         if name == "mirrored":
             alone = take_steps(case, tf.distribute.get_strategy())

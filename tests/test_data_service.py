@@ -2,16 +2,19 @@
 
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from tests.runs import fails_with
+from tests.worker_processes import free_ports
 from tf_advseg.data import service
 from tf_advseg.data.pipeline import Views, training_dataset
 from tf_advseg.data.positions import Share
-from tf_advseg.errors import InputError
+from tf_advseg.errors import InputError, WorkerLost
 
 VIEWS = Views(crop_size=(8, 8), random_scale=(1.0, 1.0), flip=False)
 
@@ -55,16 +58,53 @@ def test_each_image_is_read_once_by_all_readers_together(two_servers, batches, j
         assert len(set(found)) == len(found) == 40
 
 
-def test_service_that_is_not_there_is_told_in_time():
-    began = time.monotonic()
-    with pytest.raises(InputError, match="--data_service grpc://localhost:1 cannot be reached: "):
-        service.wait_for("grpc://localhost:1", seconds=1.0)
+@pytest.mark.parametrize("silent", [False, True])
+def test_port_without_a_service_is_told_in_time(silent):
+    """Nothing listens there, or what does never answers."""
+    with socket.create_server(("localhost", 0)) as server:
+        port = server.getsockname()[1] if silent else 1
+        says = f"--data_service grpc://localhost:{port} cannot be used: .*; allowed: the address of"
+        began = time.monotonic()
+        with pytest.raises(InputError, match=says):
+            service.wait_for(f"grpc://localhost:{port}", seconds=1.0)
     assert 0.9 < time.monotonic() - began < 5
 
 
 def test_service_that_starts_late_is_waited_for():
-    with socket.create_server(("localhost", 0)) as server:
-        service.wait_for(f"grpc://localhost:{server.getsockname()[1]}", seconds=5.0)
+    (port,) = free_ports(1)
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(service.wait_for, f"grpc://localhost:{port}", seconds=20.0)
+        time.sleep(0.3)
+        assert not waiting.done()
+        with service.running(service.Settings(port=port, host="localhost")):
+            waiting.result()
+
+
+def test_further_machine_is_told_from_the_service():
+    config = tf.data.experimental.service
+    dispatcher = config.DispatchServer()
+    with pytest.raises(InputError, match="no machine reads for it yet"):
+        service.wait_for(dispatcher.target, seconds=0.2)
+    (port,) = free_ports(1)
+    address = dispatcher.target.removeprefix("grpc://")
+    _worker = config.WorkerServer(config.WorkerConfig(address, port=port))
+    with pytest.raises(InputError, match="or one of its further machines"):
+        service.wait_for(f"grpc://localhost:{port}", seconds=20.0)
+
+
+def test_service_that_is_gone_ends_what_waits_for_it():
+    numbers = tf.data.Dataset.range(9).repeat()
+    with service.running(service.Settings(port=0, host="localhost")) as address:
+        iterator = iter(service.read_through(numbers, address))
+        take = tf.function(lambda: next(iterator))
+        with service.watched(address, seconds=1.0):
+            take()
+    with (
+        pytest.raises(WorkerLost, match=f"--data_service {address} did not answer for 1 s"),
+        service.watched(address, seconds=1.0),
+    ):
+        while True:
+            take()
 
 
 @pytest.mark.parametrize("address", ["localhost:5050", "grpc://localhost", "grpc://a:99999", "x"])

@@ -146,6 +146,24 @@ def test_wrong_value_is_told_with_flag_value_and_what_is_allowed(name, text, all
     assert str(caught.value) == f"--{name} is {text!r}; allowed: {allowed}"
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "allowed"),
+    [
+        ("steps_per_execution", "0", "a whole number of at least 1"),
+        ("strategy", "foo", "one of auto, mirrored, multi_worker"),
+        ("recompute", "yes", "true or false"),
+        ("data_service", "host", "grpc://HOST:PORT"),
+        ("data_service", "grpc://host", "grpc://HOST:PORT"),
+        ("data_service", "grpc://host:\u0663", "grpc://HOST:PORT"),  # An Arabic digit.
+        ("data_service", "http://host:5050", "grpc://HOST:PORT"),
+    ],
+)
+def test_wrong_value_of_an_execution_flag_is_refused(name, text, allowed):
+    with pytest.raises(InputError) as caught:
+        flags.parse(TrainConfig, [f"--{name}", text], "")
+    assert str(caught.value) == f"--{name} is {text!r}; allowed: {allowed}"
+
+
 @pytest.mark.parametrize("text", ["inf", "-inf", "nan", "1e999"])
 def test_number_is_finite(text):
     with pytest.raises(ValueError):

@@ -10,8 +10,9 @@ import pytest
 import tensorflow as tf
 
 from tests import worker_processes
-from tests.runs import TINY, command, one_line, script
+from tests.runs import TINY, call, command, one_line, script
 from tf_advseg import saved_run
+from tf_advseg.training import run
 
 pytestmark = pytest.mark.slow
 
@@ -99,6 +100,15 @@ def test_only_the_chief_writes_and_prints(alone, together):
     assert names(run_dir) == names(alone)
     assert len(list(run_dir.rglob("*tfevents*"))) == 2
     assert saved_run.load_run(run_dir, "last").step == STEPS
+
+
+def test_worker_that_is_not_the_chief_leaves_the_run_folder_empty(tmp_path, monkeypatch, data):
+    # In the folder that all share, a second one who writes the same would not be seen.
+    monkeypatch.setattr(run.Workers, "is_chief", False)
+    run_dir = tmp_path / "run"
+    more = ("--method", "baseline", "--steps", 1, "--eval_every", 1, "--checkpoint_every", 1)
+    assert call("train", *FLAGS, *more, *data, "--run_dir", run_dir) == 0
+    assert list(run_dir.rglob("*")) == []
 
 
 @pytest.mark.parametrize("victim", [0, 1])

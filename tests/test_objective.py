@@ -7,23 +7,17 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import test_trainer
+from test_trainer import trainer_of
 from tiny_networks import VOID, random_batch, tiny_discriminator, tiny_segmenter, values
 
-from tf_advseg.recipe import COIN_FLIP, ONE_BATCH, SEPARATE, Recipe, adv
+from tf_advseg.recipe import COIN_FLIP, ONE_BATCH, SEPARATE, adv
 from tf_advseg.training import losses, optimizers
 from tf_advseg.training.objective import Batch, Maps, Objective
 from tf_advseg.training.trainer import AdversarialTrainer
 
 LOG_2, LOG_3 = math.log(2), math.log(3)
-RECIPE = Recipe(
-    lambda_adv=0.5,
-    lambda_adv_unlabeled=0.3,
-    lambda_semi=0.7,
-    t_semi=0.15,
-    semi_start=0,
-    weight_decay=0.0,
-    head_learning_rate_scale=1.0,
-)
+RECIPE = dataclasses.replace(test_trainer.RECIPE, weight_decay=0.0, head_learning_rate_scale=1.0)
 
 # One image of 1x3 pixels of each kind. Two labeled pixels count, and one unlabeled one.
 BATCH = Batch(
@@ -109,16 +103,10 @@ def test_one_kind_of_images_makes_one_forward_pass():
     assert segmenter.calls == [[1.0], [1.0]]
 
 
-def trainer_of(recipe, seed=0):
-    trainer = AdversarialTrainer(tiny_segmenter(), tiny_discriminator(), recipe, seed=seed)
-    trainer.compile(keras.optimizers.SGD(1.0), keras.optimizers.SGD(1.0))
-    return trainer
-
-
 def by_coin(steps, seed=0, **changes):
     """The steps of a trainer that flips a coin: batch, weights before, trainer after."""
     recipe = dataclasses.replace(RECIPE, mixing=COIN_FLIP, **changes)
-    trainer = trainer_of(recipe, seed)
+    trainer = trainer_of(recipe, seed=seed)
     step = tf.function(trainer.train_step)
     for index in range(steps):
         trainer.segmenter.set_weights(values(tiny_segmenter()))

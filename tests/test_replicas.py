@@ -46,7 +46,7 @@ def mirrored(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def mirrored_others(tmp_path_factory):
-    cases = ("baseline", "adv", "semi", "overflow")
+    cases = ("baseline", "adv", "semi", "recompute", "overflow")
     return mirrored_steps(tmp_path_factory.mktemp("mirrored"), *cases)
 
 
@@ -68,9 +68,12 @@ def test_coin_moves_the_discriminators_adam_in_labeled_steps_only(mirrored):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["baseline", "adv", "semi"])
-def test_two_devices_train_as_one_with_each_method(mirrored_others, case):
-    assert_equal(numbers(mirrored_others, f"{case}-0"), numbers(mirrored_others, f"{case}-alone"))
+@pytest.mark.parametrize(
+    ("case", "other"),
+    [("baseline", "baseline"), ("adv", "adv"), ("semi", "semi"), ("recompute", "semi")],
+)
+def test_two_devices_train_as_one_with_each_method(mirrored_others, case, other):
+    assert_equal(numbers(mirrored_others, f"{case}-0"), numbers(mirrored_others, f"{other}-alone"))
 
 
 @pytest.mark.slow

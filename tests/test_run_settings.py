@@ -8,7 +8,8 @@ import pytest
 
 from tests.tiny_networks import values
 from tf_advseg.config import train_config
-from tf_advseg.models.layers import FrozenAffineBatchNormalization
+from tf_advseg.models.normalization import FrozenAffineBatchNormalization
+from tf_advseg.training import run
 from tf_advseg.training.run import build_trainer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,6 +97,19 @@ def test_batch_norm_mode_reaches_the_backbone(mode):
     assert isinstance(norm, FrozenAffineBatchNormalization) == (mode == "frozen_affine")
     adam = trainer.discriminator_optimizer
     assert (adam.beta_1, adam.beta_2) == (0.3, 0.6)
+
+
+def test_only_a_network_with_batch_norm_is_rebuilt_for_several_replicas(monkeypatch):
+    class Two:
+        num_replicas_in_sync = 2
+
+    rebuilt = []
+    monkeypatch.setattr(run, "synchronized", lambda network: rebuilt.append(network) or network)
+    monkeypatch.setattr(run.tf.distribute, "get_strategy", lambda: Two)
+    trainer = trainer_of("--spectral_norm", "true")
+    assert rebuilt == [trainer.segmenter]
+    parts = trainer.discriminator.submodules
+    assert not any(isinstance(part, keras.layers.BatchNormalization) for part in parts)
 
 
 def test_unknown_choices_of_the_library_are_refused():

@@ -1,5 +1,7 @@
 """One training step against gradients that are computed here from the paper's equations."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -27,11 +29,10 @@ def sgd(learning_rate=1.0):
     return keras.optimizers.SGD(learning_rate)
 
 
-def trainer_of(recipe, *, kernel=3, optimizer=None, discriminator_optimizer=None):
+def trainer_of(recipe, *, kernel=3, seed=0, optimizer=None, discriminator_optimizer=None):
     """A trainer whose steps subtract the plain gradients, unless optimizers are given."""
-    trainer = AdversarialTrainer(
-        tiny_segmenter(kernel=kernel), tiny_discriminator(kernel=kernel), recipe
-    )
+    networks = tiny_segmenter(kernel=kernel), tiny_discriminator(kernel=kernel)
+    trainer = AdversarialTrainer(*networks, recipe, seed=seed)
     trainer.compile(optimizer or sgd(), discriminator_optimizer or sgd())
     return trainer
 
@@ -195,7 +196,7 @@ def test_step_returns_its_losses_under_the_names_of_the_metrics(method):
 def test_semi_supervised_term_counts_from_its_first_step_on():
     late, never = (
         trainer_of(
-            Recipe(**{**vars(RECIPE), **change}),
+            replace(RECIPE, **change),
             optimizer=sgd(0.1),
             discriminator_optimizer=sgd(0.1),
         )
@@ -220,7 +221,7 @@ def test_semi_supervised_term_counts_from_its_first_step_on():
 )
 def test_zero_weight_switches_a_term_off(weight, tracked):
     everything = set(trainer_of(RECIPE).train_step(random_batch()))
-    recipe = Recipe(**{**vars(RECIPE), weight: 0.0})
+    recipe = replace(RECIPE, **{weight: 0.0})
     trainer = trainer_of(recipe)
     data = random_batch()
     gradients, _ = expected_gradients(trainer, recipe, data)
@@ -234,14 +235,14 @@ def test_zero_weight_switches_a_term_off(weight, tracked):
 def test_unlabeled_images_are_needed_while_one_term_is_on(weight):
     off = {"lambda_adv_unlabeled": 0.0, "lambda_semi": 0.0}
     data = random_batch(unlabeled=False)
-    trainer_of(Recipe(**{**vars(RECIPE), **off})).train_step(data)
+    trainer_of(replace(RECIPE, **off)).train_step(data)
     with pytest.raises(KeyError, match="unlabeled"):
-        trainer_of(Recipe(**{**vars(RECIPE), **off, weight: 0.1})).train_step(data)
+        trainer_of(replace(RECIPE, **{**off, weight: 0.1})).train_step(data)
 
 
 def test_empty_selection_leaves_the_other_terms_as_they_are():
-    nothing_selected = trainer_of(Recipe(**{**vars(RECIPE), "t_semi": 1.0}))
-    without = trainer_of(Recipe(**{**vars(RECIPE), "lambda_semi": 0.0}))
+    nothing_selected = trainer_of(replace(RECIPE, t_semi=1.0))
+    without = trainer_of(replace(RECIPE, lambda_semi=0.0))
     returned = nothing_selected.train_step(random_batch())
     without.train_step(random_batch())
     assert float(returned["selected_fraction"]) == float(returned["semi_supervised"]) == 0

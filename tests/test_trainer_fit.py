@@ -4,16 +4,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from test_trainer import RECIPE
 from tiny_networks import CLASSES, random_batch, tiny_discriminator, tiny_segmenter, values
 
 from tf_advseg.evaluation import evaluator
 from tf_advseg.evaluation.inference import Predictor
-from tf_advseg.recipe import Recipe, baseline
+from tf_advseg.recipe import baseline
 from tf_advseg.training import optimizers
 from tf_advseg.training.precision import loss_scale
 from tf_advseg.training.trainer import AdversarialTrainer
 
-RECIPE = Recipe(0.5, 0.3, 0.7, t_semi=0.15, semi_start=0, weight_decay=0.01)
 NETWORKS = ("segmenter", "discriminator")
 
 

@@ -152,7 +152,7 @@ def text() -> Kind:
 
 def location(scheme: str) -> Kind:
     """Where a server listens: "SCHEME://HOST:PORT"."""
-    pattern = re.compile(re.escape(scheme) + r"://([^\s:/]+|\[[0-9A-Fa-f:]+\]):(\d{1,5})")
+    pattern = re.compile(re.escape(scheme) + r"://([^\s:/]+|\[[0-9A-Fa-f:]+\]):([0-9]{1,5})")
 
     def parse(value: str) -> str:
         found = pattern.fullmatch(value)

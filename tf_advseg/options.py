@@ -241,27 +241,27 @@ class TrainConfig:
         AUTO,
         choice(STRATEGIES),
         "devices: auto takes the workers of TF_CONFIG if it names several, else all GPUs",
-        group="machines",
+        group="execution",
     )
     steps_per_execution: int | None = flag(
         None,
         integer(1),
         "steps between two looks at losses and signals; --eval_every and --checkpoint_every are "
         "multiples of it [1 on a CPU, up to 10 on a GPU]",
-        group="machines",
+        group="execution",
     )
     data_service: str | None = flag(
         None,
         location("grpc"),
         "let this tf.data service read and augment the training images; it keeps no order, so that "
         "runs are not repeated to the bit [none: this machine does]",
-        group="machines",
+        group="execution",
     )
     recompute: bool = flag(
         False,
         boolean(),
         "compute the backbone's activations again in the backward pass: less memory, more time",
-        group="machines",
+        group="execution",
     )
     eval_protocol: str = flag(
         FULL,

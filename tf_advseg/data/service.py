@@ -9,12 +9,13 @@ the training machine has, so that all need one file system, and the same TF_ADVS
 import contextlib
 import dataclasses
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tf_advseg import cli, flags
-from tf_advseg.errors import InputError
+from tf_advseg.errors import InputError, WorkerLost
 from tf_advseg.flags import flag, integer, location, text
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "python -m tf_advseg.data.service"
 _SCHEME = "grpc"
+_OTHER = "what listens there is no service, or one of its further machines"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,32 +39,87 @@ class Settings:
     host: str | None = flag(None, text(), "how the other machines call this one [its host name]")
 
 
-def wait_for(address: str, seconds: float = 60.0) -> None:
-    """Waits until a service can be reached: it may be starting.
+def wait_for(address: str, seconds: float = 60.0, *, flag_name: str = "--data_service") -> None:
+    """Waits until a service answers: it may be starting.
 
-    TensorFlow itself would wait for ever.
+    TensorFlow itself would wait for ever, and for another program on that port too.
 
     Args:
       address: "grpc://host:port".
       seconds: how long, at most.
+      flag_name: the flag that gave the address.
 
     Raises:
-      InputError: it could not be reached.
+      InputError: nothing answered, or something else than a service.
     """
-    host, port = address.removeprefix(f"{_SCHEME}://").rsplit(":", 1)
     end = time.monotonic() + seconds
-    while True:
-        left = end - time.monotonic()
+    while (wrong := _trouble(address, max(end - time.monotonic(), 0.1))) is not None:
+        if (left := end - time.monotonic()) <= 0 or wrong == _OTHER:
+            raise InputError(
+                f"{flag_name} {address} cannot be used: {wrong}; allowed: the address of a "
+                f"running `{PROGRAM}` without --dispatcher"
+            )
+        time.sleep(min(0.5, left))
+
+
+@contextlib.contextmanager
+def watched(address: str | None, seconds: float = 60.0) -> Iterator[None]:
+    """Ends the training in this context when the service is gone; TensorFlow would wait for ever.
+
+    Args:
+      address: "grpc://host:port"; None for a run that reads by itself.
+      seconds: how long the service may leave questions unanswered.
+
+    Raises:
+      WorkerLost: it is gone.
+    """
+    if address is None:
+        yield
+        return
+    import tensorflow as tf
+    from tensorflow.python.eager import cancellation  # What ends a function that waits.
+
+    manager, done = cancellation.CancellationManager(), threading.Event()
+
+    def watch() -> None:
+        answered = time.monotonic()
+        while not done.wait(seconds / 6):
+            if _trouble(address, seconds / 6) is None:
+                answered = time.monotonic()
+            elif time.monotonic() - answered > seconds:
+                manager.start_cancel()
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        with cancellation.CancellationManagerContext(manager):
+            yield
+    except tf.errors.OpError as error:
+        if not manager.is_cancelled:
+            raise
+        raise WorkerLost(
+            f"--data_service {address} did not answer for {seconds:.0f} s; start it again, and "
+            "go on with --resume"
+        ) from error
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _trouble(address: str, seconds: float) -> str | None:
+    """Asks a service which machines read for it; returns None if any does, else what is wrong."""
+    import grpc  # TensorFlow needs it too.
+
+    with grpc.insecure_channel(address.removeprefix(f"{_SCHEME}://")) as channel:
+        # Question and answer are protocol buffers; an empty one has no fields.
+        ask = channel.unary_unary("/tensorflow.data.DispatcherService/GetWorkers")
         try:
-            socket.create_connection((host.strip("[]"), int(port)), max(left, 0.1)).close()
-            return
-        except OSError as error:
-            if left <= 0:
-                raise InputError(
-                    f"--data_service {address} cannot be reached: {error}; allowed: the address of "
-                    f"a running `{PROGRAM}`"
-                ) from None
-        time.sleep(min(0.5, max(left, 0.0)))
+            return None if ask(b"", timeout=seconds) else "no machine reads for it yet"
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                return _OTHER
+            return f"{error.code().name.lower().replace('_', ' ')}, {error.details()}"
 
 
 def read_through(
@@ -108,7 +165,7 @@ def running(settings: Settings) -> Iterator[str]:
             dispatcher = service.DispatchServer(config)
             address = f"{_SCHEME}://{host}:{dispatcher.target.rsplit(':', 1)[1]}"
         else:
-            wait_for(address)
+            wait_for(address, flag_name="--dispatcher")
         port = settings.port if settings.dispatcher else 0
         worker = service.WorkerServer(
             service.WorkerConfig(

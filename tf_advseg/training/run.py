@@ -14,16 +14,15 @@ from tf_advseg.cluster import ALONE, Cluster
 from tf_advseg.config import CHECKPOINTS, CLASSES_FILE, CONFIG_FILE, SPLIT_FILE, TrainConfig
 from tf_advseg.data import pipeline, service
 from tf_advseg.data.files import TrainingFiles
-from tf_advseg.data.positions import Share
 from tf_advseg.errors import InputError, Interrupted
 from tf_advseg.evaluation import evaluator, report
 from tf_advseg.evaluation import results as results_file
-from tf_advseg.models.segmenter import normalization_of, padding_color
+from tf_advseg.models.segmenter import normalization_of
 from tf_advseg.options import LOG_EVERY
 from tf_advseg.progress import Progress
 from tf_advseg.recipe import COIN_FLIP
 from tf_advseg.saved_run import build_networks
-from tf_advseg.training import callbacks, devices, initial_weights, optimizers
+from tf_advseg.training import batches, callbacks, devices, initial_weights, optimizers
 from tf_advseg.training import strategy as strategies
 from tf_advseg.training.checkpoints import Checkpoints
 from tf_advseg.training.precision import default_precision
@@ -60,8 +59,7 @@ def train(config: TrainConfig, files: TrainingFiles, cluster: Cluster = ALONE) -
     """
     if config.data_service:
         service.wait_for(config.data_service)
-    strategy = strategies.choose(config.strategy, cluster)
-    strategies.check_batch_size(config.batch_size, strategy)
+    strategy = strategies.choose(config.strategy, cluster, config.batch_size)
     workers = Workers(strategy, cluster)
     with workers.naming_lost():
         return _train(config, files, strategy, workers)
@@ -131,10 +129,10 @@ def build_trainer(config: TrainConfig, num_classes: int) -> AdversarialTrainer:
 
     Under a strategy's scope, it trains on all of its replicas.
     """
-    networks = build_networks(config, num_classes, config.precision)
+    segmenter, discriminator = build_networks(config, num_classes, config.precision)
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-        networks = [network and synchronized(network) for network in networks]
-    trainer = AdversarialTrainer(*networks, config.recipe(), seed=config.seed)
+        segmenter = synchronized(segmenter)  # The discriminator has no batch norm.
+    trainer = AdversarialTrainer(segmenter, discriminator, config.recipe(), seed=config.seed)
     schedule = {"power": config.poly_power, "precision": config.precision}
     trainer.compile(
         optimizers.segmenter_optimizer(
@@ -216,9 +214,18 @@ class _Session:
                 trainer.optimizer, trainer.discriminator_optimizer, steps_per_execution=steps
             )
         try:
-            with pipeline.naming_unreadable((*self._files.labeled.images, *self._files.unlabeled)):
+            with (
+                pipeline.naming_unreadable((*self._files.labeled.images, *self._files.unlabeled)),
+                service.watched(config.data_service),
+            ):
                 trainer.fit(
-                    self._dataset(),
+                    batches.for_fit(
+                        trainer,
+                        config,
+                        self._files,
+                        self._first_step,
+                        self._validation.protocol.void_class,
+                    ),
                     steps_per_epoch=config.steps - self._first_step,
                     epochs=1,
                     verbose=0,
@@ -268,50 +275,6 @@ class _Session:
             "labeled_images": len(self._files.labeled.ids),
             "unlabeled_images": len(self._files.unlabeled),
         }
-
-    def _dataset(self) -> tf.data.Dataset | tf.distribute.DistributedDataset:
-        return strategies.batches_for(
-            self._trainer.distribute_strategy,
-            self._read_by_service if self._config.data_service else self._read,
-        )
-
-    def _read(self, share: Share, **changes: Any) -> tf.data.Dataset:
-        """Returns this process's share of the batches that are left."""
-        config = self._config
-        views = pipeline.Views(
-            config.crop_size,
-            config.crop_rule,
-            config.input_scale,
-            config.random_scale,
-            config.random_flip,
-            self._validation.protocol.void_class,
-            padding_color(self._trainer.segmenter),
-        )
-        options = {
-            "steps": config.steps,
-            "first_step": self._first_step,
-            "one_kind": self._trainer.recipe.mixing == COIN_FLIP,
-            **changes,
-        }
-        return pipeline.training_dataset(
-            self._files.labeled.pairs(),
-            self._files.unlabeled,
-            views,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            share=share,
-            **options,
-        )
-
-    def _read_by_service(self, share: Share) -> tf.data.Dataset:
-        """Returns batches that no other worker gets, of a data set that all workers share."""
-        whole = Share(pieces=share.of * share.pieces)
-        job = None
-        if share.of > 1:
-            job = f"{Path(self._config.run_dir).resolve()} from step {self._first_step}"
-        # Out of order, a batch does not know its step, nor the kind that its step uses.
-        batches = self._read(whole, steps=None, one_kind=False)
-        return service.read_through(batches, self._config.data_service, job)
 
     def _validate(self, step: int) -> float:
         self._scores, strips = self._validation.measure()

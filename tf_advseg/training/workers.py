@@ -1,6 +1,7 @@
 """The processes that train one run together, seen from one of them."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,14 +13,14 @@ from tf_advseg.errors import WorkerLost, first_line
 _SIGNALS = 65
 
 #: What TensorFlow raises in a worker whose peers cannot be reached any more.
-_LOST = (
-    tf.errors.UnavailableError,
-    tf.errors.AbortedError,
+_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)
+#: What it may raise then, and for failures of this worker too; the message tells.
+_MAY_BE_LOST = (
     tf.errors.CancelledError,
-    tf.errors.DeadlineExceededError,
     tf.errors.InternalError,
     tf.errors.FailedPreconditionError,
 )
+_OF_PEERS = re.compile("aborted by|coordination|heartbeat|socket closed", re.IGNORECASE)
 
 
 class Workers:
@@ -85,8 +86,9 @@ class Workers:
         """
         try:
             yield
-        except _LOST as error:
-            if self._cluster.size == 1:
+        except (*_LOST, *_MAY_BE_LOST) as error:
+            lost = isinstance(error, _LOST) or _OF_PEERS.search(error.message)
+            if self._cluster.size == 1 or not lost:
                 raise
             raise WorkerLost(
                 f"another of the {self._cluster.size} workers is gone, or failed; see its own "
@@ -96,5 +98,5 @@ class Workers:
 
 def _reason(error: tf.errors.OpError) -> str:
     """Returns the line of the error that says why; a graph's error begins with where it was."""
-    lines = [line for line in error.message.splitlines() if "aborted by" in line]
+    lines = [line for line in error.message.splitlines() if _OF_PEERS.search(line)]
     return lines[0].strip() if lines else first_line(error)
