@@ -15,8 +15,7 @@ from benchmarks.settings import PRECISIONS
 from benchmarks.workers import Contender
 
 _LIBRARIES = ("tensorflow", "keras", "numpy", "pillow", "torch", "openvino")
-#: Variables that change how fast the libraries run.
-#: What changes how the libraries run.
+#: Variables that change how the libraries run.
 _VARIABLES = re.compile(
     r"(TF_(CPP|ENABLE|DISABLE|XLA|NUM|GPU|FORCE)|G?OMP|KMP|MKL|GLIBC|MALLOC|ONEDNN|DNNL)_|LD_PRELOAD"
 )
