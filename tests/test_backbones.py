@@ -227,3 +227,27 @@ def test_backbone_has_exactly_the_weights_of_its_layers(strided):
 
 def test_small_has_about_two_million_weights():
     assert 1.7e6 < backbone_of("small", 32).network.count_params() < 2.3e6
+
+
+def test_compiled_network_with_folded_norms_equals_the_eager_one():
+    """TensorFlow fuses operations when it compiles, and may not make a cycle of them."""
+    network = build_segmenter(
+        "resnet50",
+        num_classes=3,
+        batch_norm="frozen",
+        backbone_style="deeplab",
+        head_dilations=(1,),
+    )
+    images = tf.random.stateless_uniform([1, 33, 33, 3], (1, 2), maxval=255.0)
+
+    def outputs_and_gradient(images):
+        with tf.GradientTape() as tape:
+            logits = network(images, training=True)
+            loss = tf.reduce_sum(logits**2)
+        first = network.trainable_variables[0]
+        return network(images, training=False), logits, tape.gradient(loss, first)
+
+    compiled = tf.function(outputs_and_gradient)(images)
+    for value, wanted in zip(compiled, outputs_and_gradient(images), strict=True):
+        np.testing.assert_allclose(value, wanted, rtol=1e-3, atol=1e-4 * np.abs(wanted).max())
+    np.testing.assert_allclose(tf.function(network)(images), compiled[0], rtol=1e-4, atol=1e-4)

@@ -135,7 +135,7 @@ def test_folded_norm_has_the_gradients_of_one_that_is_not(kind, compile_it):
         np.testing.assert_allclose(value, wanted, rtol=1e-5, atol=1e-4)
 
 
-def test_scaled_kernels_are_made_when_they_are_needed_and_not_kept():
+def test_scaled_kernels_are_made_again_for_the_gradient():
     layer, _ = folded(Conv2D, use_bias=False)
     spec = tf.TensorSpec([1, 6, 7, 3])
     graph = tf.function(lambda x: outputs_and_gradients(layer, x)).get_concrete_function(spec).graph
@@ -144,11 +144,12 @@ def test_scaled_kernels_are_made_when_they_are_needed_and_not_kept():
         for operation in graph.get_operations()
         if operation.type == "Mul" and operation.outputs[0].shape == layer.kernel.shape
     ]
-    # Once for the output, after the input; once for the gradient, after the output's; and the
-    # kernel's own gradient is scaled.
-    after = sorted(len(operation.control_inputs) for operation in made)
-    assert after == [0, 1, 1]
-    assert len({operation.control_inputs[0] for operation in made if operation.control_inputs}) == 2
+    # Once for the output; once for the gradient, after the output's; and the kernel's own gradient
+    # is scaled.
+    assert len(made) == 3
+    (again,) = (operation for operation in made if operation.control_inputs)
+    (upstream,) = again.control_inputs
+    assert upstream.outputs[0].shape == [1, 4, 5, 2]
 
 
 def test_folded_norm_keeps_its_own_names_and_learns_nothing():

@@ -62,25 +62,24 @@ class Conv2D(keras.layers.Conv2D):
     ) -> tf.Tensor:
         """Convolves with a kernel whose filters are scaled, and scales them anew for the gradient.
 
-        Else all scaled kernels, which need nothing but weights, would be made as a step begins, and
-        be kept until its backward pass.
+        Else all scaled kernels would be kept from the forward pass to the backward one.
         """
 
-        def convolve(inputs: tf.Tensor, kernel: tf.Tensor, when: tf.Tensor) -> tf.Tensor:
-            with tf.control_dependencies([when]):
-                scaled = tf.cast(kernel * scale, self.compute_dtype)
-            return self.convolution_op(inputs, scaled)
+        def convolve(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+            return self.convolution_op(inputs, tf.cast(kernel * scale, self.compute_dtype))
 
         @tf.custom_gradient
         def convolution(inputs: tf.Tensor, kernel: tf.Tensor):
             def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
-                with tf.GradientTape() as tape:
+                # Without the dependency TensorFlow would take the forward pass's kernel after all.
+                # (That one has none on its input: TensorFlow, fusing the two, makes it a cycle.)
+                # The convolution itself is not made again, for no gradient needs its output.
+                with tf.control_dependencies([upstream]), tf.GradientTape() as tape:
                     tape.watch([inputs, kernel])
-                    # Not made again but for the kernel: no gradient needs the output.
-                    outputs = convolve(inputs, kernel, when=upstream)
+                    outputs = convolve(inputs, kernel)
                 return tape.gradient(outputs, [inputs, kernel], upstream)
 
-            return convolve(inputs, kernel, when=inputs), gradient
+            return convolve(inputs, kernel), gradient
 
         return convolution(inputs, kernel)
 
