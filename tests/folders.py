@@ -79,3 +79,15 @@ def indexed_label(label: np.ndarray, bits: int = 8) -> Image.Image:
     palette[: len(COLORS)] = COLORS[: 2**bits]
     image.putpalette(palette.ravel().tolist())
     return image
+
+
+def numbered_pairs(folder: Path, count: int, first: int = 0) -> list[tuple[Path, Path]]:
+    """Writes images of 8x8 pixels that hold their own number, and labels alike; returns both."""
+    pairs = []
+    for number in range(first, first + count):
+        label = np.full((8, 8), number, np.uint8)
+        paths = folder / f"{number}_image.png", folder / f"{number}_label.png"
+        Image.fromarray(np.repeat(label[..., np.newaxis], 3, axis=2)).save(paths[0])
+        Image.fromarray(label).save(paths[1])
+        pairs.append(paths)
+    return pairs

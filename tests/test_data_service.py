@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
 
+from tests.folders import numbered_pairs
 from tests.runs import fails_with
 from tests.worker_processes import free_ports
 from tf_advseg.data import service
@@ -33,13 +33,7 @@ def two_servers():
 @pytest.fixture
 def batches(tmp_path):
     """Endless batches of 200 numbered images, two pieces of two images each step."""
-    pairs = []
-    for number in range(200):
-        label = np.full((8, 8), number, np.uint8)
-        paths = tmp_path / f"{number}_image.png", tmp_path / f"{number}_label.png"
-        Image.fromarray(np.repeat(label[..., np.newaxis], 3, axis=2)).save(paths[0])
-        Image.fromarray(label).save(paths[1])
-        pairs.append(paths)
+    pairs = numbered_pairs(tmp_path, 200)
     unlabeled = [image for image, _ in pairs]
     whole = Share(pieces=2)
     return training_dataset(pairs, unlabeled, VIEWS, batch_size=4, steps=None, seed=0, share=whole)

@@ -1,12 +1,14 @@
 """The tf.data pipelines: what a batch holds follows from (seed, step) alone."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
+from tests.folders import numbered_pairs
 from tf_advseg.data import VOID_LABEL, catalog, files
 from tf_advseg.data.pipeline import (
     Views,
@@ -26,18 +28,7 @@ PALETTE = np.array([[40, 60, 80], [250, 10, 20], [30, 240, 50], [60, 70, 230]], 
 @pytest.fixture
 def numbered(tmp_path):
     """Writes `count` images of 8 x 8 pixels that hold their own number, and labels alike."""
-
-    def write(count, first=0):
-        pairs = []
-        for number in range(first, first + count):
-            label = np.full((8, 8), number, np.uint8)
-            paths = tmp_path / f"{number}_image.png", tmp_path / f"{number}_label.png"
-            Image.fromarray(np.repeat(label[..., np.newaxis], 3, axis=2)).save(paths[0])
-            Image.fromarray(label).save(paths[1])
-            pairs.append(paths)
-        return pairs
-
-    return write
+    return functools.partial(numbered_pairs, tmp_path)
 
 
 @pytest.fixture

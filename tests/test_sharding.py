@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from PIL import Image
 
+from tests.folders import numbered_pairs
 from tf_advseg.data.coin import is_labeled_step
 from tf_advseg.data.pipeline import Views, training_dataset
 from tf_advseg.data.positions import Share, positions
@@ -15,14 +15,7 @@ STEPS, BATCH = 5, 12
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):
     """Thirty images that hold their own number."""
-    folder, found = tmp_path_factory.mktemp("numbered"), []
-    for number in range(30):
-        label = np.full((8, 8), number, np.uint8)
-        paths = folder / f"{number}_image.png", folder / f"{number}_label.png"
-        Image.fromarray(np.repeat(label[..., np.newaxis], 3, axis=2)).save(paths[0])
-        Image.fromarray(label).save(paths[1])
-        found.append(paths)
-    return found
+    return numbered_pairs(tmp_path_factory.mktemp("numbered"), 30)
 
 
 def read(pairs, **options):
