@@ -160,7 +160,11 @@ def test_an_interrupted_measurement_is_marked_as_such(tmp_path):
 def test_what_is_not_installed_is_named_and_the_rest_is_measured(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(rival, "available", lambda module: False)
     monkeypatch.setattr(harness, "measure", lambda *_: {harness.OURS: measured(1.0)})
-    step.run(step.Settings(methods=("adv",), output_dir=str(tmp_path), limits=False))
+    step.run(
+        step.Settings(
+            backbones=("resnet101",), methods=("adv",), output_dir=str(tmp_path), limits=False
+        )
+    )
     document = json.loads((tmp_path / "step.json").read_text())
     assert "torch is not installed" in document["skipped"][0]
     assert "requirements-bench.txt" in capsys.readouterr().out

@@ -61,6 +61,7 @@ def networks(case: cases.Case, precision: str = "float32") -> tuple[keras.Model,
         backbone_style="deeplab" if cases.is_resnet(case) else "keras",
         normalization=cases.normalization(case),
         head_dilations=_DILATIONS,
+        recompute=case.get("recompute", False),
         precision=precision,
     )
     # The paper's padding, which PyTorch has without an extra copy.
