@@ -11,6 +11,9 @@ DEMO_EXPORT := exports/demo
 # What is measured, and other flags: make bench PART=step BENCH_ARGS="--backbones small"
 PART := all
 BENCH_ARGS :=
+# Which export is run on other engines: make serve-check EXPORT=exports/mine SERVE_ARGS="--images photos"
+EXPORT := $(DEMO_EXPORT)
+SERVE_ARGS :=
 
 # Empty when .venv is missing, or broken: half made, or its Python was since removed.
 VENV_CHECK := import pip, sys; sys.version_info[:2] in ((3, 10), (3, 11)) and print("yes")
@@ -22,16 +25,18 @@ MARK := $(VENV)/.installed-$(notdir $(REQUIREMENTS))
 BASE_MARK := $(VENV)/.installed-requirements.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow lint bench clean FORCE
+.PHONY: help venv demo test test-slow lint bench serve-check docs-check clean FORCE
 
 help:
-	@echo "make demo       train a small model, evaluate it and export it, start to end"
-	@echo "make test       check the style and run the tests"
-	@echo "make test-slow  run the tests that take long"
-	@echo "make lint       check the style only"
-	@echo "make bench      measure speed and memory; make bench PART=step for one part of it"
-	@echo "make venv       only make the environment in $(VENV) and install what is needed"
-	@echo "make clean      delete $(VENV) and the caches; runs/ and exports/ are kept"
+	@echo "make demo         train a small model, evaluate it and export it, start to end"
+	@echo "make test         check the style and run the tests"
+	@echo "make test-slow    run the tests that take long"
+	@echo "make lint         check the style only"
+	@echo "make bench        measure speed and memory; make bench PART=step for one part of it"
+	@echo "make serve-check  run exports/demo on other engines; EXPORT=exports/mine for another"
+	@echo "make docs-check   run the commands of README.md and docs/"
+	@echo "make venv         only make the environment in $(VENV) and install what is needed"
+	@echo "make clean        delete $(VENV) and the caches; runs/ and exports/ are kept"
 	@echo ""
 	@echo "Needs Python 3.10 or 3.11. One is looked for; to name it: make demo PYTHON=/path/to/python3.11"
 	@echo "For an NVIDIA GPU, first: make venv REQUIREMENTS=requirements-gpu.txt"
@@ -79,6 +84,16 @@ test-slow: venv
 # Nothing else should run meanwhile.
 bench: venv
 	$(PY) -m benchmarks $(PART) $(BENCH_ARGS)
+
+# Without the packages' own requirements: Triton's client wants other versions than TensorFlow does.
+serve-check:
+	$(MAKE) venv REQUIREMENTS=requirements-serve.txt
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps nvidia-pytriton==0.7.0 \
+		|| echo "nvidia-pytriton cannot be installed here"
+	$(PY) -m serving.check --saved_model $(EXPORT) $(SERVE_ARGS)
+
+docs-check: venv
+	$(PY) -m tools.docs_check
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache

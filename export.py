@@ -16,7 +16,9 @@ def main() -> None:
     run_dir = Path(settings.run_dir)
     checkpoint = settings.checkpoint or config.stored_config(run_dir).eval_checkpoint
     run = load_run(run_dir, checkpoint)
-    version = exporter.export(run, Path(settings.output))
+    version = exporter.export(
+        run, Path(settings.output), settings.max_pixels, lambda line: print(line, flush=True)
+    )
     print(f"exported step {run.step} of {settings.run_dir} to {version}; equal to its checkpoint")
 
 

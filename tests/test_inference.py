@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from tiny_networks import picture, resized, tiny_discriminator, tiny_segmenter
 
-from tf_advseg.evaluation.inference import Predictor
+from tf_advseg.evaluation.inference import Predictor, resize
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,16 @@ def test_scales_are_times_the_input_scale_and_averaged(segmenter):
         for size in ((3, 2), (6, 4), (12, 8))
     ]
     np.testing.assert_allclose(predicted.probabilities, np.mean(views, axis=0), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [((7, 9), (3, 4)), ((12, 5), (6, 5)), ((40, 3), (1, 7)), ((9, 9), (8, 20)), ((5, 6), (11, 6))],
+)
+def test_resize_equals_tensorflows_smoothed_one(old, new):
+    maps = picture(*old).astype(np.float32)
+    expected = tf.image.resize(maps, new, antialias=True)
+    np.testing.assert_allclose(resize(maps, tf.constant(new)), expected, atol=1e-4)
 
 
 def test_scale_of_a_tiny_image_leaves_at_least_one_pixel(segmenter):

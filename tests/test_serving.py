@@ -18,7 +18,7 @@ from tf_advseg.data.classes import Classes
 from tf_advseg.models.discriminator import build_discriminator
 from tf_advseg.models.segmenter import build_segmenter
 from tf_advseg.saved_run import SavedRun, load_run
-from tf_advseg.serving import exporter
+from tf_advseg.serving import exporter, warmup
 from tf_advseg.serving.module import ServingModule
 from tf_advseg.training.checkpoints import Checkpoints
 from tf_advseg.training.run import build_trainer
@@ -184,17 +184,24 @@ def test_mask_is_a_png_of_class_ids(model, serve):
 
 @pytest.mark.parametrize("name", ["encoded", "mask"])
 @pytest.mark.parametrize(
-    "data",
+    ("data", "message"),
     [
-        [file_bytes(picture(30, 44)[0], "PNG"), file_bytes(picture(31, 44)[0], "PNG")],
-        [b""],
-        [b"a text, and no picture"],
-        [file_bytes(picture(64, 64)[0], "JPEG")[:400]],
+        (
+            [file_bytes(picture(30, 44)[0], "PNG"), file_bytes(picture(31, 44)[0], "PNG")],
+            "one size, .* 30x44, 31x44",
+        ),
+        ([b""], "image 0 is empty"),
+        ([b"a text, and no picture"], "neither a JPEG nor a PNG"),
+        ([file_bytes(picture(64, 64)[0], "JPEG")[:400]], "JPEG"),
+        (
+            [file_bytes(Image.new("L", (4000, 5000)), "PNG")],
+            "5000x4000 pixels; allowed: 8388608",
+        ),
     ],
-    ids=["sizes", "empty", "text", "cut off"],
+    ids=["sizes", "empty", "text", "cut off", "large"],
 )
-def test_wrong_bytes_are_an_error_and_the_next_call_works(model, name, data):
-    with pytest.raises(tf.errors.InvalidArgumentError):
+def test_wrong_bytes_are_an_error_and_the_next_call_works(model, name, data, message):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         model.signatures[name](image_bytes=tf.constant(data))
     good = tf.constant([file_bytes(picture(30, 44)[0], "PNG")])
     assert len(next(iter(model.signatures[name](image_bytes=good).values()))) == 1
@@ -206,10 +213,44 @@ def test_metadata_says_what_the_model_is(exported, model):
     assert metadata["class_colors"].tolist() == [list(color) for color in COLORS[:3]]
     assert metadata["void_label"] == 255
     assert metadata["confidence_source"] == b"discriminator"
+    assert metadata["max_pixels"] == 2**23
     config = json.loads(metadata["config"])
     trained = json.loads(flags.to_json(exported[0].config))
     local = {"data_dir", "labeled_list", "run_dir", "weights", "resume"}
     assert config == {key: value for key, value in trained.items() if key not in local}
+
+
+def test_files_beside_the_graph_fit_it(exported, model):
+    _, version = exported
+    labels = (version / "assets" / "labels.txt").read_text("utf-8").splitlines()
+    assert tuple(labels) == CLASSES.names
+    colors = np.loadtxt(version / "assets" / "palette.txt", int)
+    np.testing.assert_array_equal(colors, CLASSES.colors)
+    with_input = {name for name in model.signatures if name != "metadata"}
+    requests = dict(warmup.read(version))
+    assert set(requests) == with_input
+    for name, inputs in requests.items():
+        outputs = model.signatures[name](**inputs)
+        assert {len(value) for value in outputs.values()} == {1}
+    crop = exported[0].config.crop_size
+    assert requests["serving_default"]["image"].shape == (1, *crop, 3)
+
+
+def test_warmup_is_as_large_as_images_whose_crops_were_trained_on_but_is_served(tmp_path):
+    run = tiny_run(method="baseline", input_scale=0.5)
+    version = exporter.export(run, tmp_path, max_pixels=1000)
+    image = dict(warmup.read(version))["serving_default"]["image"]
+    assert image.shape == (1, 31, 31, 3)  # 642x642 would be refused; 31 * 31 is below 1000.
+
+
+def test_warmup_that_gives_no_number_is_found(exported, model, monkeypatch):
+    _, version = exported
+    broken = {"outputs": tf.constant([np.nan])}
+    signatures = {"serving_default": lambda **inputs: broken, "metadata": lambda: {}}
+    monkeypatch.setattr(tf.saved_model, "load", lambda folder: mock.Mock(signatures=signatures))
+    monkeypatch.setattr(warmup, "read", lambda folder: [("serving_default", {})])
+    with pytest.raises(exporter.ExportError, match="outputs of serving_default is not finite"):
+        exporter.verify(version, [], CLASSES.names)
 
 
 def test_without_discriminator_and_with_input_scale(tmp_path):

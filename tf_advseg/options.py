@@ -326,6 +326,10 @@ class EvaluateConfig:
     save_masks: str | None = flag(None, text(), "write predictions as indexed PNG here")
 
 
+#: Of a file that an export takes: a 4K frame, 3840x2160, just fits.
+MAX_PIXELS = 2**23
+
+
 @dataclasses.dataclass(frozen=True)
 class ExportConfig:
     """The flags of export.py."""
@@ -335,3 +339,8 @@ class ExportConfig:
         None, text(), "last, best, or a checkpoint's path [as the run says; else last]"
     )
     output: str | None = flag(None, text(), "folder that the numbered version is written into")
+    max_pixels: int = flag(
+        MAX_PIXELS,
+        integer(1, 2**31 - 1),
+        "refuse larger JPEG and PNG files before they are decoded: they could exhaust the server",
+    )

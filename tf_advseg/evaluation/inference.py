@@ -85,10 +85,38 @@ def scaled_size(size: tf.Tensor, scale: tf.Tensor | float) -> tf.Tensor:
 
 def resize(maps: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     """Resizes [B, h, w, C] bilinearly to float32 [B, H, W, C], smoothed where it shrinks."""
-    same = tf.reduce_all(tf.shape(maps)[1:3] == size)
+    old = tf.shape(maps)[1:3]
     maps = tf.cast(maps, tf.float32)
-    resized = tf.cond(same, lambda: maps, lambda: tf.image.resize(maps, size, antialias=True))
+    resized = tf.cond(
+        tf.reduce_all(old == size),
+        lambda: maps,
+        lambda: tf.cond(
+            tf.reduce_any(size < old),
+            lambda: _shrunk(maps, size),
+            lambda: tf.image.resize(maps, size),
+        ),
+    )
     return tf.ensure_shape(resized, [None, None, None, maps.shape[-1]])
+
+
+def _shrunk(maps: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Resizes float32 [B, h, w, C] as `tf.image.resize` with antialias does, by matrix products.
+
+    Its own operation, ScaleAndTranslate, is one that other engines cannot read from an export.
+    """
+    old = tf.shape(maps)[1:3]
+    rows = tf.einsum("Hh,bhwc->bHwc", _resizing_weights(old[0], size[0]), maps)
+    return tf.einsum("Ww,bhwc->bhWc", _resizing_weights(old[1], size[1]), rows)
+
+
+def _resizing_weights(old: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
+    """Returns the share of each old pixel in a new one, float32 [new, old]; rows add up to 1."""
+    scale = tf.cast(old, tf.float32) / tf.cast(new, tf.float32)
+    centers = (tf.cast(tf.range(new), tf.float32) + 0.5) * scale
+    distances = tf.cast(tf.range(old), tf.float32) + 0.5 - centers[:, tf.newaxis]
+    # A triangle as wide as the new pixels lie apart in the old image, and never below an old pixel.
+    weights = tf.maximum(0.0, 1 - tf.abs(distances) / tf.maximum(scale, 1.0))
+    return weights / tf.reduce_sum(weights, axis=1, keepdims=True)
 
 
 def prediction_from(
@@ -204,7 +232,7 @@ class Predictor:
 
 
 def _resize_by_class(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Returns what `resize` does, to the bit, of [B, h, w, C] but without a large tensor."""
+    """Returns what `resize` does of [B, h, w, C], but without a large tensor."""
     resized = np.empty((maps.shape[0], *size, maps.shape[-1]), np.float32)
     for index in range(maps.shape[-1]):
         one = slice(index, index + 1)

@@ -3,7 +3,7 @@
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,9 @@ import tensorflow as tf
 from tf_advseg.errors import InputError
 from tf_advseg.evaluation.inference import Prediction, Predictor
 from tf_advseg.models.convolutions import bake
+from tf_advseg.options import MAX_PIXELS
 from tf_advseg.saved_run import SavedRun
+from tf_advseg.serving import assets, warmup
 from tf_advseg.serving.module import ServingModule
 
 #: Odd, non-square and tiny images, and a batch: [B, H, W].
@@ -22,13 +24,20 @@ _LOCAL = ("data_dir", "labeled_list", "run_dir", "weights", "resume")
 _TOLERANCE = 1e-4  # Of probabilities; a rebuilt graph may add in another order.
 
 
-def export(run: SavedRun, output: Path) -> Path:
+def export(
+    run: SavedRun,
+    output: Path,
+    max_pixels: int = MAX_PIXELS,
+    say: Callable[[str], None] = lambda line: None,
+) -> Path:
     """Writes OUTPUT/1, or the next free number, once it is shown to equal the checkpoint.
 
     Args:
       run: the networks to export. They compute the same afterwards, but for inference only
         (`models.convolutions.bake`).
       output: the folder of the versions, as a model server expects it.
+      max_pixels: that an image in a file may have; larger ones are refused before they are decoded.
+      say: is told what is done.
 
     Returns:
       the version's folder.
@@ -42,7 +51,7 @@ def export(run: SavedRun, output: Path) -> Path:
         bake(network)
     config = {k: v for k, v in dataclasses.asdict(run.config).items() if k not in _LOCAL}
     scale = run.config.input_scale
-    module = ServingModule(run.segmenter, run.discriminator, run.classes, scale, config)
+    module = ServingModule(run.segmenter, run.discriminator, run.classes, scale, config, max_pixels)
     try:
         output.mkdir(parents=True, exist_ok=True)
         # Beside the versions, and hidden: a server that watches the folder sees only whole models.
@@ -50,7 +59,11 @@ def export(run: SavedRun, output: Path) -> Path:
     except OSError as error:
         raise InputError(f"cannot write to --output {output}: {error.strerror}") from None
     try:
+        say("tracing and saving the graph")
         tf.saved_model.save(module, str(temporary), signatures=module.signatures())
+        assets.write(temporary, run.classes)
+        warmup.write(temporary, _warmup_size(run, max_pixels))
+        say("reloading it and comparing it with its checkpoint")
         verify(temporary, expected, run.classes.names)
         version = output / str(_next_version(output))
         temporary.chmod(0o755)
@@ -88,15 +101,22 @@ def verify(
     """
     model = tf.saved_model.load(str(folder))
     signatures = model.signatures
+    metadata = signatures["metadata"]()
     for image, prediction in expected:
-        files = tf.stack([tf.io.encode_png(one) for one in image])
         served = signatures["serving_default"](image=image)
         _compare(folder, "serving_default", served, prediction._asdict())
+        if image.shape[1] * image.shape[2] > metadata["max_pixels"]:
+            continue  # Such files are refused.
+        files = tf.stack([tf.io.encode_png(one) for one in image])
         _compare(folder, "encoded", signatures["encoded"](image_bytes=files), served)
         masks = signatures["mask"](image_bytes=files)["mask_bytes"]
         class_ids = tf.stack([tf.io.decode_png(mask)[..., 0] for mask in masks])
         _compare(folder, "mask", {"class_ids": class_ids}, {"class_ids": served["class_ids"]})
-    names = [name.decode() for name in signatures["metadata"]()["class_names"].numpy()]
+    for name, inputs in warmup.read(folder):
+        for output, tensor in signatures[name](**inputs).items():
+            if tensor.dtype.is_floating and not np.isfinite(tensor).all():
+                raise ExportError(f"{folder}: {output} of {name} is not finite")
+    names = [name.decode() for name in metadata["class_names"].numpy()]
     if tuple(names) != class_names:
         raise ExportError(f"{folder}: metadata names the classes {names}")
 
@@ -111,6 +131,13 @@ def _compare(
         # Written so that NaN fails too.
         if not difference <= _TOLERANCE:
             raise ExportError(f"{folder}: {name} of {signature} differ by {difference}")
+
+
+def _warmup_size(run: SavedRun, max_pixels: int) -> tuple[int, int]:
+    """Returns the size of images that fill a training crop, or a smaller one that is served."""
+    height, width = (max(1, round(side / run.config.input_scale)) for side in run.config.crop_size)
+    scale = min(1.0, (max_pixels / (height * width)) ** 0.5)
+    return max(1, int(height * scale)), max(1, int(width * scale))
 
 
 def _next_version(output: Path) -> int:

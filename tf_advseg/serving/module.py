@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from tf_advseg.data import VOID_LABEL
 from tf_advseg.data.classes import Classes
-from tf_advseg.data.decode import decode_image
 from tf_advseg.evaluation.inference import prediction_from, probabilities_at_scale
+from tf_advseg.options import MAX_PIXELS
+from tf_advseg.serving.decoding import decode_batch
 
 
 class ServingModule(tf.Module):
@@ -21,6 +22,7 @@ class ServingModule(tf.Module):
       classes: of the data set.
       input_scale: the scale of the images that the networks were trained with.
       config: the run's configuration, for the metadata.
+      max_pixels: that an encoded image may have.
     """
 
     def __init__(
@@ -30,11 +32,13 @@ class ServingModule(tf.Module):
         classes: Classes,
         input_scale: float,
         config: dict[str, Any],
+        max_pixels: int = MAX_PIXELS,
     ):
         super().__init__()
         self._segmenter, self._discriminator = segmenter, discriminator
         self._classes, self._input_scale = classes, input_scale
         self._config_json = json.dumps(config)
+        self._max_pixels = max_pixels
 
     def signatures(self) -> dict[str, Any]:
         """Returns the concrete function of each signature, by name."""
@@ -63,8 +67,12 @@ class ServingModule(tf.Module):
 
     @tf.function
     def encoded(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Segments JPEG or PNG files, string [B], all of one size; returns as `serving_default`."""
-        return self.serving_default(self._decode(image_bytes))
+        """Segments JPEG or PNG files, string [B], all of one size; returns as `serving_default`.
+
+        Raises:
+          tf.errors.InvalidArgumentError: as `serving.decoding.decode_batch`.
+        """
+        return self.serving_default(decode_batch(image_bytes, self._max_pixels))
 
     @tf.function
     def mask(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -82,8 +90,9 @@ class ServingModule(tf.Module):
 
         Returns:
           "dataset" string [], "class_names" string [C], "class_colors" int32 [C, 3], "void_label"
-          int32 [], "confidence_source" string [] ("discriminator" or "probability"), and "config"
-          string [], the run's configuration as JSON.
+          int32 [], "confidence_source" string [] ("discriminator" or "probability"), "max_pixels"
+          int64 [] that an encoded image may have, and "config" string [], the run's configuration
+          as JSON.
         """
         source = "probability" if self._discriminator is None else "discriminator"
         return {
@@ -92,10 +101,6 @@ class ServingModule(tf.Module):
             "class_colors": tf.constant(self._classes.colors, tf.int32),
             "void_label": tf.constant(VOID_LABEL),
             "confidence_source": tf.constant(source),
+            "max_pixels": tf.constant(self._max_pixels, tf.int64),
             "config": tf.constant(self._config_json),
         }
-
-    def _decode(self, image_bytes: tf.Tensor) -> tf.Tensor:
-        image = tf.TensorSpec([None, None, 3], tf.uint8)
-        # One at a time, so that a batch needs no more memory for decoding than one image.
-        return tf.map_fn(decode_image, image_bytes, fn_output_signature=image)
