@@ -129,7 +129,7 @@ def _report(
     try:
         found = _outputs(module, saved_model, images, folder)
         differences = [difference(f, r) for f, r in zip(found, reference, strict=True)]
-    except (RuntimeError, ValueError, OSError, subprocess.CalledProcessError) as error:
+    except Exception as error:  # An engine may raise anything; the others are checked all the same.
         print(f"{name:<20} FAILED: {_told(error)}")
         return False
     agrees = all(one.is_small for one in differences)

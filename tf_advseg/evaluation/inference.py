@@ -66,12 +66,24 @@ def _scaled(maps: tf.Tensor, scale: tf.Tensor | float) -> tf.Tensor:
     """Returns maps resized by a scale, float32. No operation is made for the number 1."""
     if _is_one(scale):
         return tf.cast(maps, tf.float32)
-    return resize(maps, scaled_size(tf.shape(maps)[1:3], scale))
+    return _resize_way(scale < 1)(maps, scaled_size(tf.shape(maps)[1:3], scale))
 
 
 def _unscaled(maps: tf.Tensor, reference: tf.Tensor, scale: tf.Tensor | float) -> tf.Tensor:
     """Returns maps, made of a reference that was `_scaled`, at the reference's size."""
-    return maps if _is_one(scale) else resize(maps, tf.shape(reference)[1:3])
+    if _is_one(scale):
+        return maps
+    return _resize_way(scale > 1)(maps, tf.shape(reference)[1:3])
+
+
+def _resize_way(shrinks: tf.Tensor | bool) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Returns what resizes: without a choice in the graph, where it is known when it is traced.
+
+    OpenVINO computes wrong numbers where a map of unknown size goes through a condition.
+    """
+    if tf.is_tensor(shrinks):
+        return resize
+    return _shrunk if shrinks else _grown
 
 
 def _is_one(scale: tf.Tensor | float) -> bool:
@@ -91,22 +103,26 @@ def resize(maps: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
         tf.reduce_all(old == size),
         lambda: maps,
         lambda: tf.cond(
-            tf.reduce_any(size < old),
-            lambda: _shrunk(maps, size),
-            lambda: tf.image.resize(maps, size),
+            tf.reduce_any(size < old), lambda: _shrunk(maps, size), lambda: _grown(maps, size)
         ),
     )
     return tf.ensure_shape(resized, [None, None, None, maps.shape[-1]])
 
 
+def _grown(maps: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    return tf.ensure_shape(tf.image.resize(maps, size), [None, None, None, maps.shape[-1]])
+
+
 def _shrunk(maps: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """Resizes float32 [B, h, w, C] as `tf.image.resize` with antialias does, by matrix products.
+    """Resizes [B, h, w, C] as `tf.image.resize` with antialias does, by matrix products.
 
     Its own operation, ScaleAndTranslate, is one that other engines cannot read from an export.
     """
+    maps = tf.cast(maps, tf.float32)
     old = tf.shape(maps)[1:3]
-    rows = tf.einsum("Hh,bhwc->bHwc", _resizing_weights(old[0], size[0]), maps)
-    return tf.einsum("Ww,bhwc->bhWc", _resizing_weights(old[1], size[1]), rows)
+    # Small letters alone: there are engines that take H and h for one.
+    rows = tf.einsum("ih,bhwc->biwc", _resizing_weights(old[0], size[0]), maps)
+    return tf.einsum("jw,biwc->bijc", _resizing_weights(old[1], size[1]), rows)
 
 
 def _resizing_weights(old: tf.Tensor, new: tf.Tensor) -> tf.Tensor:

@@ -22,6 +22,7 @@ class Conv2D(keras.layers.Conv2D):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self._norm = None
+        self._for_inference = False
 
     def fold(self, norm: FoldedBatchNormalization) -> None:
         """Takes over what a frozen batch norm does to the output; call it before the first call."""
@@ -35,6 +36,7 @@ class Conv2D(keras.layers.Conv2D):
 
     def bake(self) -> None:
         """Makes the kernel and the bias what they are with the norm; it is not needed any more."""
+        self._for_inference = True
         if self._norm is None:
             return
         scale, shift = self._norm().scale_and_shift()
@@ -86,8 +88,19 @@ class Conv2D(keras.layers.Conv2D):
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         if max(self.dilation_rate) == 1 or not _kernels_dilate(inputs.dtype):
             return super().convolution_op(inputs, kernel)
-        padding = self.padding.upper()
-        return tf.nn.conv2d(inputs, kernel, self.strides, padding, dilations=self.dilation_rate)
+        return tf.nn.conv2d(
+            inputs, kernel, self.strides, self._dilated_padding(), dilations=self.dilation_rate
+        )
+
+    def _dilated_padding(self) -> str | list[tuple[int, int]]:
+        """Returns the padding, in numbers of pixels where the layer is for inference.
+
+        ONNX Runtime knows no "same" of dilated kernels, and TensorFlow no gradient of numbers.
+        """
+        if self.padding == "valid" or max(self.strides) > 1 or not self._for_inference:
+            return self.padding.upper()
+        reach = [d * (k - 1) for d, k in zip(self.dilation_rate, self.kernel_size, strict=True)]
+        return [(0, 0), *((total // 2, total - total // 2) for total in reach), (0, 0)]
 
 
 def bake(network: keras.Model) -> None:
