@@ -93,10 +93,12 @@ def _python_backend(folder: Path) -> tuple[Path, dict[str, str]]:
     _binary().chmod(0o755)
     libraries = [triton.parent / "nvidia_pytriton.libs", sysconfig.get_config_var("LIBDIR")]
     paths = [str(path) for path in libraries] + [os.environ.get("LD_LIBRARY_PATH", "")]
+    # Python finds the packages that it is to use by the place of the first `python3` here.
+    programs = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
     environment = {
         **os.environ,
         "LD_LIBRARY_PATH": os.pathsep.join(filter(None, paths)),
-        "PYTHONPATH": sysconfig.get_path("purelib"),
+        "PATH": os.pathsep.join(filter(None, programs)),
     }
     return backends, environment
 

@@ -3,15 +3,10 @@
 Lies as MODEL/1/model.py in a model repository, beside the SavedModel's folder `saved_model`.
 """
 
-import os
-import sys
 from pathlib import Path
 
-# Triton starts Python without a look at this variable.
-sys.path.extend(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
-
-import tensorflow as tf  # noqa: E402
-import triton_python_backend_utils as triton  # noqa: E402
+import tensorflow as tf
+import triton_python_backend_utils as triton
 
 _OUTPUTS = ("class_ids", "probabilities", "confidence")
 
