@@ -10,7 +10,7 @@ import tensorflow as tf
 from tiny_networks import tiny_discriminator, tiny_segmenter
 
 from tf_advseg.errors import InputError
-from tf_advseg.evaluation import evaluator, report, results, selection
+from tf_advseg.evaluation import evaluator, results, selection, tables
 from tf_advseg.evaluation.batching import BatchLimit
 from tf_advseg.evaluation.evaluator import Scores
 from tf_advseg.evaluation.inference import Prediction, Predictor
@@ -258,7 +258,7 @@ HAND_MADE = Scores(
 
 
 def test_score_values_are_the_scores():
-    values = report.score_values(HAND_MADE, NAMES, selects=True)
+    values = tables.score_values(HAND_MADE, NAMES, selects=True)
     assert values["mean_iou"] == pytest.approx((6 / 10 + 8 / 10 + 2 / 4) / 3)
     assert values["pixel_accuracy"] == 16 / 20
     assert values["per_class_iou"]["car"] == 2 / 4
@@ -274,13 +274,13 @@ def test_score_values_are_the_scores():
 
 
 def test_selection_without_a_discriminator_means_nothing():
-    values = report.score_values(HAND_MADE, NAMES, selects=False)
+    values = tables.score_values(HAND_MADE, NAMES, selects=False)
     assert values["selected_fraction"] is None
     assert values["selected_accuracy"] is None
     assert values["selection"] is None
     assert values["confidence_auc"] is None
     assert values["probability_auc"] == 1
-    shown = report.table(HAND_MADE, NAMES, selects=False)
+    shown = tables.table(HAND_MADE, NAMES, selects=False)
     assert "selected" not in shown
     assert "T_semi" not in shown
     assert "by confidence" not in shown
@@ -288,7 +288,7 @@ def test_selection_without_a_discriminator_means_nothing():
 
 
 def test_table_shows_every_class_and_the_means():
-    lines = report.table(HAND_MADE, NAMES, selects=True).splitlines()
+    lines = tables.table(HAND_MADE, NAMES, selects=True).splitlines()
     cells = [line.split() for line in lines]
     assert cells[1] == ["sky", "60.00", "40.00"]
     assert cells[2] == ["road", "80.00", "45.00"]
@@ -303,7 +303,7 @@ def test_table_shows_every_class_and_the_means():
 
 
 def test_selection_is_shown_by_threshold_and_the_areas_below_it():
-    lines = report.table(HAND_MADE, NAMES, selects=True).splitlines()
+    lines = tables.table(HAND_MADE, NAMES, selects=True).splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith("T_semi"))
     thresholds, selected, right = (line.split() for line in lines[start : start + 3])
     assert thresholds == ["T_semi", "0", *(f"0.{tenths}" for tenths in range(1, 10))]
@@ -318,7 +318,7 @@ def test_selection_is_shown_by_threshold_and_the_areas_below_it():
 def test_area_of_pixels_that_are_all_right_is_said_to_be_none():
     all_right = histogram([0.2, 0.9], [1, 1])
     scores = Scores(np.diag([1, 1, 0, 0]), all_right, all_right, T_SEMI, 1)
-    lines = report.table(scores, NAMES, selects=True).splitlines()
+    lines = tables.table(scores, NAMES, selects=True).splitlines()
     assert lines[-2].endswith("none: all pixels are of one kind")
     assert lines[-1].endswith("none: all pixels are of one kind")
 

@@ -46,11 +46,21 @@ def pixels(path):
         return np.asarray(picture)
 
 
+def own_mean_iou(label, class_ids):
+    """The mean over the classes that occur in this image, by sets of pixels."""
+    counted = label != 255
+    ious = []
+    for index in set(label[counted]) | set(class_ids[counted]):
+        true, predicted = (set(np.flatnonzero(counted & (m == index))) for m in (label, class_ids))
+        ious.append(len(true & predicted) / len(true | predicted))
+    return np.mean(ious)
+
+
 @pytest.mark.parametrize("limit", LIMITS)
 def test_each_id_gets_the_mask_of_its_own_image(files, tmp_path, limit):
     folder = tmp_path / "masks"
     options = (files, CLASSES, Protocol("full"), 0.2, folder, limit)
-    scores = masks.evaluate_files(read_classes, *options)
+    scores, image_mean_ious = masks.evaluate_files(read_classes, *options)
     assert sorted(path.stem for path in folder.iterdir()) == sorted(files.ids)
     confusion = np.zeros((4, 4), int)
     for image_id, image, label in zip(files.ids, files.images, files.labels, strict=True):
@@ -59,6 +69,10 @@ def test_each_id_gets_the_mask_of_its_own_image(files, tmp_path, limit):
         counted = pixels(label) != 255
         np.add.at(confusion, (pixels(label)[counted], shown[counted]), 1)
     np.testing.assert_array_equal(scores.confusion, confusion)
+    pairs = zip(files.images, files.labels, strict=True)
+    expected = [own_mean_iou(pixels(label), pixels(image)[..., 0]) for image, label in pairs]
+    assert image_mean_ious == pytest.approx(expected)
+    assert len(set(expected)) > 2
 
 
 @pytest.mark.parametrize("limit", LIMITS)

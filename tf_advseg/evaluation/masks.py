@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -13,9 +14,22 @@ from tf_advseg.data.files import LabeledFiles
 from tf_advseg.data.images import check_images
 from tf_advseg.errors import InputError
 from tf_advseg.evaluation import batching, evaluator
+from tf_advseg.evaluation.image_scores import ImageScores
 from tf_advseg.evaluation.pictures import save_mask
 from tf_advseg.evaluation.protocols import Predict, Protocol
 from tf_advseg.progress import track
+
+
+class Evaluated(NamedTuple):
+    """What was counted.
+
+    Attributes:
+      scores: over all images.
+      image_mean_ious: of each image by itself, in the order of the files; NaN without a class.
+    """
+
+    scores: evaluator.Scores
+    image_mean_ious: tuple[float, ...]
 
 
 def evaluate_files(
@@ -26,7 +40,7 @@ def evaluate_files(
     t_semi: float,
     save_masks: Path | None = None,
     limit: batching.BatchLimit | None = None,
-) -> evaluator.Scores:
+) -> Evaluated:
     """Evaluates images with labels.
 
     Args:
@@ -42,16 +56,20 @@ def evaluate_files(
       InputError: an image cannot be read, or the folder cannot be written.
     """
     ids = iter(files.ids)
+    image_scores = ImageScores(len(classes))
 
-    def write(image: tf.Tensor, label: tf.Tensor, prediction: evaluator.ImagePrediction) -> None:
-        _write(save_masks / f"{next(ids)}.png", prediction.class_ids[0], classes)
+    def on_image(image: tf.Tensor, label: tf.Tensor, prediction: evaluator.ImagePrediction) -> None:
+        class_ids, image_id = prediction.class_ids[0], next(ids)
+        image_scores.add(label, class_ids)
+        if save_masks is not None:
+            _write(save_masks / f"{image_id}.png", class_ids, classes)
 
     if save_masks is not None:
         _prepare_folder(save_masks, files.images)
     images = track(protocol.images(files), "evaluating image", len(files.ids))
-    on_image = None if save_masks is None else write
     with pipeline.naming_unreadable(files.images):
-        return evaluator.evaluate(predict, images, len(classes), t_semi, on_image, limit)
+        scores = evaluator.evaluate(predict, images, len(classes), t_semi, on_image, limit)
+    return Evaluated(scores, image_scores.mean_ious())
 
 
 def segment_folder(

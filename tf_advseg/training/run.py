@@ -15,7 +15,7 @@ from tf_advseg.config import CHECKPOINTS, CLASSES_FILE, CONFIG_FILE, SPLIT_FILE,
 from tf_advseg.data import pipeline, service
 from tf_advseg.data.files import TrainingFiles
 from tf_advseg.errors import InputError, Interrupted
-from tf_advseg.evaluation import evaluator, report
+from tf_advseg.evaluation import evaluator, tables
 from tf_advseg.evaluation import results as results_file
 from tf_advseg.models.segmenter import normalization_of
 from tf_advseg.options import LOG_EVERY
@@ -260,7 +260,7 @@ class _Session:
         scores = self._scores or self._validation.measure()[0]
         best = float(self._checkpoints.best_mean_iou)  # Below 0 until a validation gives a number.
         return {
-            **report.score_values(scores, self._files.classes.names, selects=self._selects),
+            **tables.score_values(scores, self._files.classes.names, selects=self._selects),
             "protocol": self._validation.protocol.describe(),
             "best_mean_iou": best if best >= 0 else math.nan,
             "steps": int(self._trainer.step.numpy()),
