@@ -70,13 +70,14 @@ def open_subject(settings: config.EvaluateConfig) -> "Subject":
 
 
 def evaluate_split(settings: config.EvaluateConfig, subject: "Subject", task: Task) -> None:
-    """Evaluates the images of a split, prints the tables and writes the results."""
-    from tf_advseg.evaluation import masks, report
+    """Evaluates the images of a split, prints the tables, and writes the results and the report."""
+    from tf_advseg.evaluation import masks, tables
 
     files, protocol = task
+    predict = protocol.wrap(subject.predict, subject.padding_color)
     begin = time.perf_counter()
-    scores = masks.evaluate_files(
-        protocol.wrap(subject.predict, subject.padding_color),
+    evaluated = masks.evaluate_files(
+        predict,
         files,
         subject.classes,
         protocol,
@@ -85,22 +86,36 @@ def evaluate_split(settings: config.EvaluateConfig, subject: "Subject", task: Ta
         batch_limit(settings),
     )
     seconds = time.perf_counter() - begin
+    scores = evaluated.scores
     if protocol.is_unusual:
         print(f"{protocol.describe()}; compare with numbers of that kind only")
-    print(report.table(scores, subject.classes.names, selects=subject.selects))
+    print(tables.table(scores, subject.classes.names, selects=subject.selects))
     if settings.run_dir is None:
         return
     run_dir = Path(settings.run_dir)
-    values = report.score_values(scores, subject.classes.names, selects=subject.selects)
+    values = tables.score_values(scores, subject.classes.names, selects=subject.selects)
     values |= run_values(run_dir, subject)
     values |= {"images_per_second": scores.images / seconds, "protocol": protocol.describe()}
     output = run_dir / "evaluation" / results.RESULTS_FILE
+    write_results(output, values)
+    print(f"results in {output}")
+
+    from tf_advseg.report import gather, write
+
+    evaluation = gather.Evaluation(
+        run_dir, settings, subject, predict, files, protocol, evaluated, values
+    )
+    page = write.write(gather.gather(evaluation), output.parent)
+    print(f"report in {page}")
+
+
+def write_results(output: Path, values: dict[str, Any]) -> None:
+    """Writes a results.json into the folder of a run's evaluation, which is made if missing."""
     try:
         output.parent.mkdir(exist_ok=True)
         results.write(output, values)
     except OSError as error:
         raise InputError(f"cannot write {output}: {error.strerror}") from None
-    print(f"results in {output}")
 
 
 def choose_task(

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.folders import COLORS, VOID, make_voc_folder
+from tests.report_pages import read_markdown, read_page
 from tests.runs import STEPS, TINY, call, copy_of, script, shared_run
 from tf_advseg.config import TrainConfig
 
@@ -129,6 +130,8 @@ def test_methods_train_on_full_data_in_every_precision(tmp_path, method, precisi
     assert 0 <= results["probability_auc"] <= 1
     # The run is read back in float32: its networks are rebuilt.
     assert evaluate(run_dir)["steps"] == 3
+    has_none = "The run has no discriminator" in reports(run_dir)[1]
+    assert has_none == (method == "baseline")
 
 
 def test_semi_is_refused_without_unlabeled_images(run, tmp_path, capsys):
@@ -184,9 +187,41 @@ def test_evaluation_agrees_with_training_and_with_numpy(run, copied, tmp_path):
     with Image.open(masks / "val_0.png") as mask:
         assert mask.getpalette()[:9] == [value for color in COLORS[:3] for value in color]
 
+    assert f"report in {copied / 'evaluation' / 'report.html'}" in done.stdout
+    written = reports(copied)
+    check_report(written, evaluated)
+    # As many bytes again, and the same.
+    assert evaluate(copied)["mean_iou"] == evaluated["mean_iou"]
+    assert reports(copied) == written
+
+
+def reports(run_dir):
+    """The texts of the page and of the Markdown."""
+    return [(run_dir / "evaluation" / name).read_text() for name in ("report.html", "report.md")]
+
+
+def check_report(written, values):
+    """Checks that the report of the shared run says what its results.json says."""
+    page, told = read_page(written[0]), read_markdown(written[1])
+    assert len(written[0]) < 3e6
+    keys = ("mean_iou", "pixel_accuracy", "best_mean_iou", "selected_fraction", "selected_accuracy")
+    shown = [float(node.attributes["value"]) for node in page.by_id("summary").all("data")]
+    assert shown == [values[key] for key in keys]
+    for name, number, iou, _ in told["class"][1:]:
+        assert name == CLASSES[int(number)]
+        assert iou == f"{100 * values['per_class_iou'][name]:.2f} %"
+    assert {image_id for image_id, _, _ in told["image"][1:]} == {f"val_{i}" for i in range(3)}
+    charts = [chart.one("h3").text for chart in page.by_id("training").all("figure")]
+    assert {"Cross-entropy", "Mean IoU", "Discriminator loss", "Pixels above T_semi"} <= set(charts)
+    curves = {row[0]: row[1:5] for row in told["curve"][1:]}
+    trained = f"{100 * values['mean_iou']:.2f} %"
+    assert curves["Mean IoU, validation"][2:] == [str(STEPS), trained]
+
 
 def test_best_checkpoint_has_the_best_score(run, copied):
+    shutil.rmtree(copied / "tensorboard")
     results = evaluate(copied, "--checkpoint", "best")
+    assert "has no folder tensorboard" in reports(copied)[0]
     assert results["mean_iou"] == run.read("results.json")["best_mean_iou"]
     same = evaluate(copied, "--checkpoint", copied / "checkpoints" / f"step-{results['steps']}")
     assert scores(same) == scores(results)
@@ -265,6 +300,7 @@ def test_images_of_every_kind_are_segmented_as_shown(run, tmp_path):
     assert call("evaluate", "--run_dir", run.folder, *flags) == 0
     masks = {path.name: indices(path) for path in (tmp_path / "masks").iterdir()}
     assert set(masks) == {f"{path.stem}.png" for path in images.iterdir()}
+    assert not (run.folder / "evaluation").exists()
     assert masks["turned.png"].shape == (61, 37)
     assert masks["cmyk.png"].shape == (37, 61)
     for name in ("rgba", "turned"):  # What is in a scene's own colours, the network knows.
@@ -288,3 +324,4 @@ def test_export_is_numbered_and_scores_as_its_checkpoint(run, copied, tmp_path):
     assert scores(served) == near(scores(trained))
     facts = ("method", "dataset", "seed", "steps", "labeled_images", "unlabeled_images")
     assert [served[name] for name in facts] == [trained[name] for name in facts]
+    assert f"--saved_model {output}" in reports(copied)[1].replace("\\", "")
