@@ -99,9 +99,7 @@ def read_page(text: str) -> Node:
 
 def read_table(node: Node) -> list[list[str]]:
     """Returns the texts of a table's cells, by row."""
-    return [
-        [cell.text for cell in row.content if isinstance(cell, Node)] for row in node.all("tr")
-    ]
+    return [[cell.text for cell in row.content if isinstance(cell, Node)] for row in node.all("tr")]
 
 
 def read_markdown(text: str) -> dict[str, list[list[str]]]:
@@ -118,6 +116,6 @@ def read_markdown(text: str) -> dict[str, list[list[str]]]:
         name = rows[0][0]
         assert name not in tables
         tables[name] = [
-            [re.sub(r"\\([^\w\s])", r"\1", cell) for cell in row] for row in [rows[0], *rows[2:]]
+            [re.sub(r"\\([\W_])", r"\1", cell) for cell in row] for row in [rows[0], *rows[2:]]
         ]
     return tables

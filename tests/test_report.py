@@ -28,6 +28,7 @@ SIZE = 8
 #: How many pixels of each image are wrong, by id; None for an image that is all void.
 WRONG = {"e": 40, "b": 10, "a<b>": 0, "void": None, "d": 30, "c": 20, "f": 50, "g": 60}
 T_SEMI = 0.45
+FULL = Protocol("full")
 
 
 def read_classes(images):
@@ -55,7 +56,7 @@ def write_files(folder, wrong):
     return LabeledFiles(tuple(wrong), tuple(images), tuple(labels))
 
 
-def evaluate(folder, *, wrong=WRONG, selects=True, protocol=Protocol("full"), settings=None):
+def evaluate(folder, *, wrong=WRONG, selects=True, protocol=FULL, settings=None):
     """Evaluates the made-up model as evaluate.py does."""
     folder.mkdir(exist_ok=True)
     files = write_files(folder / "files", wrong)
@@ -195,7 +196,8 @@ def test_classes_have_bars_and_absent_ones_are_said_to_be(evaluation, page, told
     assert [row[0] for row in told["class"][1:]] == list(NAMES)
     assert [row[2] for row in told["class"][1:]] == [rows[1][1], "0.00 %", "absent", "absent"]
     colors = [n.attributes["style"] for n in page.one("table", "bars").all("span", "swatch")]
-    assert colors == ["background:#010203"] + [f"background:#{c}" for c in ("c80000", "00c800", "0000c8")]
+    shown = ("010203", "c80000", "00c800", "0000c8")
+    assert colors == [f"background:#{color}" for color in shown]
 
 
 def test_confusion_matrix_and_the_largest_confusions(page, told, report):
@@ -215,11 +217,11 @@ def test_confusion_matrix_and_the_largest_confusions(page, told, report):
 
 
 @pytest.mark.parametrize("num_classes", [2, 3, 21])
-def test_rows_of_the_confusion_matrix_are_100_percent(report, num_classes):
+def test_rows_of_the_confusion_matrix_are_100_percent(evaluation, report, num_classes):
     confusion = np.random.default_rng(num_classes).integers(0, 10**6, [num_classes] * 2)
     names = tuple(f"c{n}" for n in range(num_classes))
     classes = Classes("x", names, ((0, 0, 0),) * num_classes)
-    scores = dataclasses.replace(gather_scores(report), confusion=confusion)
+    scores = dataclasses.replace(evaluation.evaluated.scores, confusion=confusion)
     made = dataclasses.replace(
         report,
         classes=gather.class_scores(scores, classes),
@@ -238,14 +240,6 @@ def test_rows_of_the_confusion_matrix_are_100_percent(report, num_classes):
     assert found == pytest.approx(sorted(off[off >= 1], reverse=True)[:6])
     worst = np.unravel_index(off.argmax(), off.shape)
     assert (made.confusions[0].true, made.confusions[0].predicted) == tuple(names[n] for n in worst)
-
-
-def gather_scores(report):
-    """Scores whose confusion matrix is to be replaced."""
-    from tests.test_evaluator import HAND_MADE
-
-    assert report
-    return HAND_MADE
 
 
 def test_numbers_in_the_matrix_are_legible_on_their_shades():
@@ -328,7 +322,8 @@ def test_split_without_a_labeled_pixel_has_a_report(tmp_path):
     made = gather.gather(evaluate(tmp_path / "run", wrong={"a": None, "b": None}))
     page = read_page(html.page(made))
     assert made.images == ()
-    assert [node.text for node in page.one("dl").all("dd")] == ["none", "none", "87.50 %", *["none"] * 2]
+    shown = [node.text for node in page.one("dl").all("dd")]
+    assert shown == ["none", "none", "87.50 %", "none", "none"]
     assert "without a score: 2." in page.by_id("images").text
     assert "all pixels are of one kind" in page.by_id("confidence").text
     assert read_markdown(markdown.text(made, "x"))["measure"][1] == ["mean IoU", "none"]
@@ -352,7 +347,8 @@ def test_selections_are_those_of_the_results(evaluation, page, told):
     values = evaluation.values
     for key in ("confidence_auc", "probability_auc"):
         assert f"{values[key]:.4f}" in text
-    assert f"T_semi of 0.45, the discriminator's confidence keeps {100 * values['selected_fraction']:.2f} %" in text
+    kept = f"keeps {100 * values['selected_fraction']:.2f} %"
+    assert f"T_semi of 0.45, the discriminator's confidence {kept}" in text
 
 
 def test_run_without_discriminator_has_the_probability_only(tmp_path):
@@ -366,8 +362,8 @@ def test_run_without_discriminator_has_the_probability_only(tmp_path):
         *("mean IoU", "pixel accuracy", "best mean IoU in training")
     ]
     assert "(bright), the largest probability" in page.by_id("images").text
-    tables_told = read_markdown(markdown.text(made, "x"))
-    assert tables_told["T_semi"][0] == ["T_semi", "kept by the largest probability", "of these right"]
+    heading = read_markdown(markdown.text(made, "x"))["T_semi"][0]
+    assert heading == ["T_semi", "kept by the largest probability", "of these right"]
 
 
 def test_training_curves_are_drawn_and_told(page, told):

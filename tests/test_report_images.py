@@ -136,9 +136,10 @@ def decoded(picture):
 @pytest.fixture(scope="module")
 def maps():
     """Image, label, predicted classes and confidence of 60x40 pixels, in blocks."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(1)
     blocks = [rng.integers(0, 3, (3, 2)).repeat(20, 0).repeat(20, 1) for _ in range(2)]
     label, class_ids = (block.astype(np.uint8) for block in blocks)
+    label[20:40] = class_ids[20:40]
     label[:7] = 255
     image = np.full((60, 40, 3), (200, 90, 30), np.uint8)
     confidence = np.where(class_ids == 1, 1, 0).astype(np.float32)

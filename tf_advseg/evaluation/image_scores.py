@@ -46,9 +46,7 @@ class ImageScores:
 
 
 @tf.function(reduce_retracing=True)
-def _intersection_and_union(
-    label: tf.Tensor, class_ids: tf.Tensor, num_classes: int
-) -> tf.Tensor:
+def _intersection_and_union(label: tf.Tensor, class_ids: tf.Tensor, num_classes: int) -> tf.Tensor:
     """Returns int64 [2, C]: the pixels of each class in truth and prediction, and in either."""
     confusion = metrics.confusion_matrix(label, class_ids, num_classes)
     intersection = tf.linalg.diag_part(confusion)

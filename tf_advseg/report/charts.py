@@ -4,6 +4,7 @@ Lines differ by dash and marker, and have their names beside them, so that colou
 """
 
 import io
+import itertools
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -153,7 +154,7 @@ def _apart(heights: Sequence[float]) -> list[float]:
     order = sorted(range(len(heights)), key=lambda index: heights[index])
     moved = list(heights)
     gap = 2 * _LABEL_GAP  # Names have two lines.
-    for below, above in zip(order, order[1:]):
+    for below, above in itertools.pairwise(order):
         moved[above] = max(moved[above], moved[below] + gap)
     # What was pushed up is centred about where it wanted to be.
     shift = sum(m - h for m, h in zip(moved, heights)) / max(1, len(heights))

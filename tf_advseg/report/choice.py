@@ -31,9 +31,7 @@ def choose(scores: Sequence[float], each: int = 2) -> Choice:
     """
     scored = [position for position, score in enumerate(scores) if not math.isnan(score)]
     ranked = sorted(scored, key=lambda position: -scores[position])
-    best, worst, median = (
-        min(each, max(0, (len(ranked) - turn + 2) // 3)) for turn in range(3)
-    )
+    best, worst, median = (min(each, max(0, (len(ranked) - turn + 2) // 3)) for turn in range(3))
     left = ranked[best : len(ranked) - worst]
     middle = (len(left) - median) // 2
     return Choice(

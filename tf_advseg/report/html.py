@@ -17,7 +17,7 @@ Color = tuple[int, int, int]
 #: The ends of the scale that shades the confusion matrix, and the colours of text on it.
 _EMPTY, _FULL = (255, 255, 255), (8, 48, 107)
 _DARK_TEXT, _LIGHT_TEXT, _FAINT_TEXT = (0, 0, 0), (255, 255, 255), (98, 105, 113)
-_LIGHT_FROM = 0.64  # The share from which light text is the more legible.
+_LIGHT_FROM = 0.66  # The share from which light text is the more legible.
 
 
 def page(report: Report) -> str:
