@@ -43,6 +43,16 @@ def test_full_images_are_predicted_as_they_are(files, predict):
     ] * 3
 
 
+@pytest.mark.parametrize("protocol", [Protocol("full"), Protocol("random_crop", (8, 8), seed=5)])
+def test_images_picked_out_look_as_they_do_among_all(files, protocol):
+    everything = list(protocol.images(files).as_numpy_iterator())
+    picked = list(protocol.images_at(files, (2, 0)))
+    assert len(picked) == 2
+    for found, expected in zip(picked, (everything[2], everything[0]), strict=True):
+        for own, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(own, other)
+
+
 def test_padded_image_is_what_the_authors_feed_and_crop_back(predict):
     image = np.random.default_rng(1).integers(0, 256, (1, 9, 20, 3)).astype(np.uint8)
     # Their size is 505 both ways; an image may be longer one way, and is not padded there.

@@ -155,7 +155,7 @@ def test_summary_says_what_was_evaluated(page, told):
         "--flip": "false",
     }
     assert dict(read_table(trained))["--t_semi"] == "0.45"
-    assert page.one("title").text == "<i>set: semi, val"
+    assert page.one("title").text == "<i>set, val: semi, step 180"
     assert not list(page.all("p", "warning"))
 
 

@@ -1,6 +1,7 @@
 """The files of a training run, found and checked before TensorFlow is imported."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from tf_advseg import registry
@@ -29,6 +30,11 @@ class LabeledFiles:
     def pairs(self) -> list[tuple[Path, Path]]:
         """Returns (image, cached label) of each."""
         return list(zip(self.images, self.labels, strict=True))
+
+    def at(self, positions: Sequence[int]) -> "LabeledFiles":
+        """Returns the images at these positions, in their order."""
+        parts = (self.ids, self.images, self.labels)
+        return LabeledFiles(*(tuple(part[position] for position in positions) for part in parts))
 
 
 @dataclasses.dataclass(frozen=True)

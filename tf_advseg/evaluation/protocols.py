@@ -9,7 +9,7 @@ so that its mean IoU is not comparable.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 
@@ -67,6 +67,23 @@ class Protocol:
             return pipeline.evaluation_dataset(images, labels, self.void_class)
         views = pipeline.Views(self.size, "area", flip=False, void_class=self.void_class)
         return pipeline.random_crop_dataset(images, labels, views, self.seed, part.start)
+
+    def images_at(
+        self, files: LabeledFiles, positions: Sequence[int]
+    ) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+        """Yields some images of `files`, each as it looks among all; see `images`.
+
+        Args:
+          files: of a split.
+          positions: of the images in it, in any order.
+        """
+        if self.name == RANDOM_CROP:  # An image's crop follows from its position.
+            parts = [(files, range(position, position + 1)) for position in positions]
+        else:
+            # Read as one data set: to build one takes longer than to read an image.
+            parts = [(files.at(positions), None)]
+        for some, part in parts:
+            yield from self.images(some, part)
 
     def wrap(self, predict: Predict, padding_color: tuple[float, float, float]) -> Predict:
         """Returns images [B, H, W, 3] -> Prediction of that size, seen as the protocol says.

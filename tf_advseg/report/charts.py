@@ -18,14 +18,15 @@ from tf_advseg.report import words
 from tf_advseg.report.content import CurveChart, Line, Reliability, Score
 
 _SIZE = (4.6, 2.9)  # Inches, of 72 SVG units: small enough to be read on a phone as it is.
+_FONT_SIZE = 10  # Of the same units.
 # Okabe and Ito's colours, for all kinds of colour vision.
 _STYLES = (
     ("#0072B2", "-", "o"), ("#D55E00", "--", "s"), ("#00735C", ":", "^"), ("#8F4A78", "-.", "D"),
 )  # fmt: skip
 _TEXT, _FAINT = "#1b1f24", "#8a929a"
 _MOST_MARKERS = 25  # On one line.
-_LABEL_GAP = 0.11  # Between the names of two lines, as a share of the axes' height.
-_TIGHT = 0.02  # Of the range of the values, left free above and below.
+_LABEL_HEIGHT = 0.09  # Of a line of text, as a share of the axes' height.
+_MARGIN = 0.06  # Above and below the values, as a share of their range.
 
 
 class Chart(NamedTuple):
@@ -106,7 +107,7 @@ def _points(score: Score, attribute: str) -> tuple[list[float], list[float]]:
 
 
 def _axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
-    with matplotlib.rc_context({"font.size": 9}):
+    with matplotlib.rc_context({"font.size": _FONT_SIZE}):
         figure = Figure(figsize=_SIZE, layout="constrained")
         axes = figure.subplots()
     axes.set_xlabel(x_label, color=_TEXT)
@@ -129,14 +130,14 @@ def _draw(axes: Axes, lines: Sequence[tuple[str, Sequence[float], Sequence[float
             markevery=max(1, math.ceil(len(x) / _MOST_MARKERS)),
             linewidth=1.6,
         )
-    axes.margins(y=_TIGHT + 0.04)
+    axes.margins(y=_MARGIN)
     low, high = axes.get_ylim()
     ends = [(_last_number(y, default=low) - low) / (high - low) for _, _, y in lines]
-    for (name, _, _), (color, _, _), height in zip(lines, _styles(), _apart(ends)):
+    names = [_broken(name) for name, _, _ in lines]
+    gap = _LABEL_HEIGHT * (1 + max(name.count("\n") for name in names))
+    for name, (color, _, _), height in zip(names, _styles(), _apart(ends, gap)):
         place = (1.02, height)
-        axes.annotate(
-            _broken(name), place, xycoords="axes fraction", color=color, va="center", weight="bold"
-        )
+        axes.annotate(name, place, xycoords="axes fraction", color=color, va="center")
 
 
 def _styles() -> Iterable[tuple[str, str, str]]:
@@ -149,11 +150,10 @@ def _last_number(values: Sequence[float], default: float) -> float:
     return next((value for value in reversed(values) if math.isfinite(value)), default)
 
 
-def _apart(heights: Sequence[float]) -> list[float]:
-    """Returns heights in the same order, moved so that no two names overlap."""
+def _apart(heights: Sequence[float], gap: float) -> list[float]:
+    """Returns heights in the same order, moved so that no two are nearer than a gap."""
     order = sorted(range(len(heights)), key=lambda index: heights[index])
     moved = list(heights)
-    gap = 2 * _LABEL_GAP  # Names have two lines.
     for below, above in itertools.pairwise(order):
         moved[above] = max(moved[above], moved[below] + gap)
     # What was pushed up is centred about where it wanted to be.
@@ -178,7 +178,7 @@ def _svg(figure: Figure, prefix: str) -> str:
       prefix: of its ids, which others in the page must not share.
     """
     text = io.StringIO()
-    settings = {"svg.hashsalt": prefix, "svg.fonttype": "none", "font.size": 9}
+    settings = {"svg.hashsalt": prefix, "svg.fonttype": "none", "font.size": _FONT_SIZE}
     with matplotlib.rc_context(settings):
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(text, format="svg", transparent=True, metadata=nothing)

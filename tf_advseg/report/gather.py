@@ -1,11 +1,13 @@
 """From an evaluation to what its report shows."""
 
 import dataclasses
+import itertools
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tf_advseg import flags
 from tf_advseg.config import EvaluateConfig
@@ -87,7 +89,7 @@ def gather(evaluation: Evaluation) -> Report:
     classes = class_scores(scores, subject.classes)
     curves = read_curves(evaluation.run_dir / _TENSORBOARD)
     return Report(
-        title=f"{subject.classes.name}: {subject.settings['method']}, {_split(evaluation)}",
+        title=_title(evaluation),
         measures=_measures(evaluation.values, selects=subject.selects),
         facts=_facts(evaluation),
         settings=_settings(evaluation),
@@ -103,6 +105,12 @@ def gather(evaluation: Evaluation) -> Report:
         curves=curves,
         missing_curves=None if curves else _missing_curves(evaluation.run_dir),
     )
+
+
+def _title(evaluation: Evaluation) -> str:
+    subject = evaluation.subject
+    model = "exported" if subject.step is None else f"step {subject.step}"
+    return f"{subject.classes.name}, {_split(evaluation)}: {subject.settings['method']}, {model}"
 
 
 def _measures(values: dict[str, Any], *, selects: bool) -> tuple[Measure, ...]:
@@ -230,22 +238,25 @@ def _score(name: str, histogram: Histogram) -> Score:
 
 def _images(evaluation: Evaluation) -> tuple[ImageGroup, ...]:
     """Returns the best, median and worst images, without empty groups."""
-    image_mean_ious = evaluation.evaluated.image_mean_ious
-    chosen = choice.choose(image_mean_ious)
-    groups = (("Best", chosen.best), ("Median", chosen.median), ("Worst", chosen.worst))
-    return tuple(
-        ImageGroup(title, tuple(_image(evaluation, position) for position in positions))
-        for title, positions in groups
-        if positions
-    )
+    chosen = choice.choose(evaluation.evaluated.image_mean_ious)
+    positions = [position for kind in chosen for position in kind]
+    if not positions:
+        return ()
+    pairs = evaluation.protocol.images_at(evaluation.files, positions)
+    # In one pass over all of them, one image at a time.
+    shown = (_image(evaluation, *found) for found in zip(positions, pairs, strict=True))
+    titles = ("Best", "Median", "Worst")
+    groups = [
+        ImageGroup(title, tuple(itertools.islice(shown, len(kind))))
+        for title, kind in zip(titles, chosen, strict=True)
+    ]
+    return tuple(group for group in groups if group.images)
 
 
-def _image(evaluation: Evaluation, position: int) -> ShownImage:
-    """Predicts an image once more, and returns it with its pictures."""
-    own = range(position, position + 1)
-    [(image, label)] = evaluation.protocol.images(evaluation.files, own)
-    prediction = evaluation.predict(image[None])
-    maps = (image, label, prediction.class_ids[0], prediction.confidence[0])
+def _image(evaluation: Evaluation, position: int, pair: tuple[tf.Tensor, tf.Tensor]) -> ShownImage:
+    """Predicts an image, given with its label, once more; returns it with its pictures."""
+    prediction = evaluation.predict(pair[0][tf.newaxis])
+    maps = (*pair, prediction.class_ids[0], prediction.confidence[0])
     return ShownImage(
         evaluation.files.ids[position],
         evaluation.evaluated.image_mean_ious[position],

@@ -32,6 +32,7 @@ def page(report: Report) -> str:
     environment.filters |= {
         "percent": words.percent,
         "whole_percent": words.whole_percent,
+        "unbroken": lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%"),
         "rgb": css_color,
         "data_uri": _data_uri,
     }
