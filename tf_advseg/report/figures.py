@@ -42,6 +42,7 @@ def strip(
     size = _shown_size(*label.shape)
     rgb = Image.fromarray(np.clip(np.round(image), 0, 255).astype(np.uint8))
     sure = Image.fromarray(confidence.astype(np.float32), "F").resize(size, Image.Resampling.BOX)
+    levels = np.round(255 * np.clip(np.nan_to_num(np.asarray(sure)), 0, 1))
     truth, predicted = (_resized_classes(classes, size) for classes in (label, class_ids))
     error = np.where(truth == predicted, _RIGHT, _WRONG)
     error[truth == VOID_LABEL] = _NO_CLASS
@@ -53,7 +54,7 @@ def strip(
         _indexed(next(titles), truth, palette, numbered=True),
         _indexed(next(titles), predicted, palette, numbered=True),
         _indexed(next(titles), error, error_palette),
-        _jpeg(next(titles), Image.fromarray(pictures.colorize_confidence(np.asarray(sure)))),
+        _indexed(next(titles), levels, pictures.colorize_confidence(np.arange(256) / 255)),
     )
 
 
@@ -81,6 +82,5 @@ def _indexed(
 
 def _jpeg(title: str, picture: Image.Image) -> Picture:
     data = io.BytesIO()
-    # Full colour resolution: a confidence is told by its colour.
-    picture.save(data, "JPEG", quality=_JPEG_QUALITY, optimize=True, subsampling=0)
+    picture.save(data, "JPEG", quality=_JPEG_QUALITY, optimize=True)
     return Picture(title, _JPEG, data.getvalue(), picture.size)

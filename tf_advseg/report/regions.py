@@ -36,8 +36,8 @@ def region_numbers(class_ids: np.ndarray) -> tuple[RegionNumber, ...]:
 
 
 def _coarse(class_ids: np.ndarray) -> np.ndarray:
-    """Returns int [h, w]: the class in the middle of each cell."""
-    cell = max(1.0, max(class_ids.shape) / _GRID)
+    """Returns int [h, w]: the class in the middle of each cell, of which a pixel may have many."""
+    cell = max(class_ids.shape) / _GRID  # Its side, in pixels.
     rows, columns = (
         np.minimum((np.arange(max(1, round(size / cell))) + 0.5) * cell, size - 1).astype(int)
         for size in class_ids.shape
