@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,7 +44,8 @@ def train(settings: config.TrainConfig, workers: cluster.Cluster) -> None:
 
     from tf_advseg.training import run
 
-    values = run.train(settings, training_files, workers)
+    command = shlex.join(["python", *sys.argv])
+    values = run.train(settings, training_files, workers, command)
     print(f"mean IoU {100 * values['mean_iou']:.2f} %, best {100 * values['best_mean_iou']:.2f} %")
     if values["protocol"] != results.FULL_IMAGES:
         print(f"measured on {values['protocol']}; compare with numbers of that kind only")

@@ -17,6 +17,7 @@ PARTS = {
     "input": "the input pipeline",
     "memory": "peak memory of a training step",
     "startup": "from a command to its first step",
+    "logging": "what curves and progress cost a training step",
     "growth": "cost against batch size, image area and number of files",
 }
 ALL = "all"

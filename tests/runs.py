@@ -54,7 +54,7 @@ def shared_run() -> Run:
     done = script(
         "train",
         *SHARED,
-        *("--data_dir", data_dir, "--run_dir", folder / "run"),
+        *("--profile", "30:33", "--data_dir", data_dir, "--run_dir", folder / "run"),
         env={"TF_ADVSEG_CACHE": str(cache)},
     )
     assert done.returncode == 0, done.stderr

@@ -227,7 +227,7 @@ def test_help_names_every_part_and_loads_no_library():
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    for part in ("step", "inference", "input", "memory", "startup", "growth"):
+    for part in ("step", "inference", "input", "memory", "startup", "logging", "growth"):
         assert f"\n  {part} " in done.stdout
 
 

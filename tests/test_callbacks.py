@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from tf_advseg.errors import Interrupted
-from tf_advseg.training.callbacks import StopOnSignal
+from tf_advseg.training.callbacks import ShowProgress, StopOnSignal
 
 
 class Model:
@@ -79,3 +79,14 @@ def test_second_signal_goes_to_the_handler_from_before(stop):
             send(signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_progress_shows_the_main_losses_alone():
+    class Progress:
+        def update(self, step, values):
+            self.shown = step, values
+
+    progress = Progress()
+    logs = {"loss": 1.0, "adversarial_labeled": 2.0, "discriminator": 3.0, "confidence_true": 0.5}
+    ShowProgress(progress).on_step(7, logs)
+    assert progress.shown == (7, {"loss": 1.0, "discriminator": 3.0})

@@ -86,6 +86,53 @@ def test_scores_equal_counts_over_images_of_many_sizes():
     }
 
 
+def soft_prediction(images):
+    """Probabilities that follow from the image: a softmax of its colours, and nothing for class 3."""
+    colors = tf.cast(images, tf.float32) / 30
+    probabilities = tf.pad(tf.nn.softmax(colors), [[0, 0], [0, 0], [0, 0], [0, 1]])
+    class_ids = tf.argmax(probabilities, -1, tf.int32)
+    return Prediction(class_ids, probabilities, tf.reduce_max(probabilities, -1))
+
+
+def test_cross_entropy_is_the_mean_over_all_pixels_with_a_class():
+    pairs = split(seed=6)
+    losses = []
+    for image, label in pairs:
+        powers = np.exp(image.numpy().astype(np.float64) / 30)
+        probabilities = powers / powers.sum(axis=-1, keepdims=True)
+        for own, true in zip(probabilities.reshape(-1, 3), label.numpy().ravel()):
+            if true != 255:
+                losses.append(-np.log(own[true]))
+    scores = evaluator.evaluate(soft_prediction, pairs, 4, T_SEMI)
+    assert np.std(losses) > 0.1 and 20 < len(losses) < sum(h * w for h, w in SIZES)
+    # Not the mean of the images' means: they are of different sizes.
+    assert scores.cross_entropy == pytest.approx(np.mean(losses), rel=1e-5)
+    parts = [evaluator.evaluate(soft_prediction, pairs[i::2], 4, T_SEMI) for i in range(2)]
+    total = sum(part.cross_entropy_sum for part in parts)
+    assert total == pytest.approx(scores.cross_entropy_sum, rel=1e-6)
+
+
+def cross_entropy_of(probabilities, label):
+    probabilities = tf.constant([[probabilities]], tf.float32)
+    class_ids = tf.argmax(probabilities, -1, tf.int32)
+    prediction = Prediction(class_ids, probabilities, tf.zeros(class_ids.shape))
+    image, label = tf.zeros([1, len(label), 3], tf.uint8), tf.constant([label], tf.uint8)
+    return evaluator.evaluate(lambda _: prediction, [(image, label)], 2, T_SEMI).cross_entropy
+
+
+def test_cross_entropy_of_a_class_held_impossible_is_finite():
+    # -log of the least float32, and of 1/2.
+    found = cross_entropy_of([[1.0, 0.0], [0.5, 0.5]], [1, 0])
+    assert found == pytest.approx((126 * math.log(2) + math.log(2)) / 2, rel=1e-6)
+
+
+def test_cross_entropy_does_not_hide_what_is_no_number():
+    assert math.isnan(cross_entropy_of([[math.nan, 0.5], [0.5, 0.5]], [0, 0]))
+    # Void pixels count nowhere.
+    assert cross_entropy_of([[math.nan, 0.5], [0.5, 0.5]], [255, 0]) == pytest.approx(math.log(2))
+    assert math.isnan(cross_entropy_of([[0.5, 0.5]], [255]))
+
+
 def test_selection_and_areas_equal_counts_over_images_of_many_sizes():
     pairs = split(seed=1)
     for t_semi, count in ((0.2, 10), (0.45, 11)):
@@ -149,6 +196,8 @@ def test_networks_predict_the_same_classes_whatever_the_batches():
 
 def assert_same_scores(scores, expected):
     assert (scores.images, scores.t_semi) == (expected.images, expected.t_semi)
+    # The order of a sum of floats is that of the batches.
+    assert scores.cross_entropy == pytest.approx(expected.cross_entropy, rel=1e-6)
     np.testing.assert_array_equal(scores.confusion, expected.confusion)
     for name in ("confidence", "probability"):
         own, other = getattr(scores, name), getattr(expected, name)
@@ -227,7 +276,7 @@ def test_each_image_is_handed_on_in_order():
 
 def test_split_without_a_labeled_pixel_has_no_scores():
     nothing = histogram([], [])
-    scores = Scores(np.zeros((4, 4), np.int64), nothing, nothing, T_SEMI, 1)
+    scores = Scores(np.zeros((4, 4), np.int64), nothing, nothing, T_SEMI, 1, 0.0)
     assert scores.selected == 0
     assert math.isnan(scores.mean_iou)
     assert math.isnan(scores.pixel_accuracy)
@@ -254,6 +303,7 @@ HAND_MADE = Scores(
     histogram([0.9 if right else 0.5 for right in RIGHT], RIGHT),
     T_SEMI,
     images=2,
+    cross_entropy_sum=20.0,
 )
 
 
@@ -317,7 +367,7 @@ def test_selection_is_shown_by_threshold_and_the_areas_below_it():
 
 def test_area_of_pixels_that_are_all_right_is_said_to_be_none():
     all_right = histogram([0.2, 0.9], [1, 1])
-    scores = Scores(np.diag([1, 1, 0, 0]), all_right, all_right, T_SEMI, 1)
+    scores = Scores(np.diag([1, 1, 0, 0]), all_right, all_right, T_SEMI, 1, 0.0)
     lines = tables.table(scores, NAMES, selects=True).splitlines()
     assert lines[-2].endswith("none: all pixels are of one kind")
     assert lines[-1].endswith("none: all pixels are of one kind")

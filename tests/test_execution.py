@@ -9,7 +9,7 @@ from test_trainer_fit import NETWORKS, random_batch, steps_of, trainer_of, value
 
 from tf_advseg.config import train_config
 from tf_advseg.errors import InputError
-from tf_advseg.training import callbacks, run
+from tf_advseg.training import callbacks, session
 from tf_advseg.training.stopwatch import Stopwatch
 
 
@@ -74,5 +74,86 @@ def test_execution_must_end_where_something_is_due(argv, says):
 @pytest.mark.parametrize(("first_step", "steps"), [(0, 10), (20, 10), (15, 5), (7, 1)])
 def test_resumed_run_takes_as_many_as_fit(first_step, steps):
     config = train_config(["--eval_every", "60", "--steps_per_execution", "10"])
-    assert run._steps_per_execution(config, first_step) == steps
-    assert run._steps_per_execution(train_config([]), first_step) == 1
+    assert session.steps_per_execution(config, first_step) == steps
+    assert session.steps_per_execution(train_config([]), first_step) == 1
+
+
+def test_gpu_takes_fewer_at_once_so_that_a_profile_begins_and_ends_between_them(monkeypatch):
+    monkeypatch.setattr(session.tf.config, "list_physical_devices", lambda kind: [kind])
+    flags = ("--steps", "400", "--eval_every", "100")
+    for profile, steps in (((), 10), (("--profile", "30:35"), 5), (("--profile", "8:12"), 4)):
+        assert session.steps_per_execution(train_config([*flags, *profile]), 0) == steps
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (("5",), "--profile is '5'; allowed: START:STOP, whole numbers with 0 < START < STOP"),
+        (("5:5",), "0 < START < STOP"),
+        (("0:5",), "0 < START < STOP"),
+        (("a:b",), "0 < START < STOP"),
+        (("5:61",), "--profile 5:61 ends after --steps 60; allowed: STOP of at most 60"),
+        (("5:12", "--steps_per_execution", "4"), "4 does not divide --profile 5:12"),
+        (("4:6", "--steps_per_execution", "4"), "does not divide --profile 4:6; allowed: multi"),
+    ],
+)
+def test_profile_of_other_steps_is_refused(argv, says):
+    with pytest.raises(InputError) as caught:
+        train_config(["--steps", "60", "--eval_every", "20", "--profile", *argv])
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("argv", [("1:60",), ("4:8", "--steps_per_execution", "4")])
+def test_profile_within_the_run_is_allowed(argv):
+    config = train_config(["--steps", "60", "--eval_every", "20", "--profile", *argv])
+    assert config.profile == argv[0]
+
+
+def profile_of(folder, start, stop, *others, steps_per_execution=1):
+    """Trains five steps with a profile; returns what it said."""
+    said = []
+    profile = callbacks.Profile(folder, start, stop, Stopwatch(), said.append)
+    fit(steps_per_execution, profile, *others)
+    ended = len(said)
+    profile.close()
+    return said, ended
+
+
+def profiled_steps(folder):
+    """Returns how many steps a profile has, of the one file that holds it."""
+    (file,) = folder.glob("plugins/profile/*/*.xplane.pb")
+    space = xplane_pb2.XSpace.FromString(file.read_bytes())
+    return sum(
+        plane.event_metadata[event.metadata_id].name == "TraceContext"
+        or plane.event_metadata[event.metadata_id].name.startswith("train")
+        for plane in space.planes
+        for line in plane.lines
+        for event in line.events
+    )
+
+
+@pytest.mark.parametrize("steps_per_execution", [1, 2])
+def test_profile_is_of_its_steps_and_where_tensorboard_looks(tmp_path, steps_per_execution):
+    said, ended = profile_of(tmp_path, 2, 4, steps_per_execution=steps_per_execution)
+    assert ended == 1
+    assert said == [
+        f"profile of the steps 3 to 4 in {tmp_path}/plugins/profile; "
+        "TensorBoard shows it once tensorboard-plugin-profile is installed"
+    ]
+    assert profiled_steps(tmp_path) == 2 // steps_per_execution
+
+
+def test_profile_of_a_training_that_is_stopped_is_written(tmp_path):
+    class Stop(callbacks.EveryStep):
+        def on_step(self, step, logs):
+            self.model.stop_training = step == 3
+
+    said, ended = profile_of(tmp_path, 1, 5, Stop())
+    assert ended == 0 and len(said) == 1 and "the steps 2 to 3 in" in said[0]
+    assert profiled_steps(tmp_path) == 2
+
+
+def test_no_profile_is_recorded_where_none_is_asked_for(tmp_path):
+    assert profile_of(tmp_path, 0, 0) == ([], 0)
+    assert profile_of(None, 1, 3) == ([], 0)
+    assert not list(tmp_path.iterdir())

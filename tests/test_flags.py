@@ -65,6 +65,7 @@ VALUES = {
     "strategy": "mirrored",
     "steps_per_execution": 5,
     "data_service": "grpc://reader-1.local:5050",
+    "profile": "10:20",
     "eval_protocol": "padded",
     "eval_size": (505, 321),
     "eval_checkpoint": "best",

@@ -98,7 +98,7 @@ def test_only_the_chief_writes_and_prints(alone, together):
         return {name for name in found if "tfevents" not in name}
 
     assert names(run_dir) == names(alone)
-    assert len(list(run_dir.rglob("*tfevents*"))) == 2
+    assert len(list(run_dir.rglob("*tfevents*"))) == 3
     assert saved_run.load_run(run_dir, "last").step == STEPS
 
 

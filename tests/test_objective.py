@@ -11,6 +11,7 @@ import test_trainer
 from test_trainer import trainer_of
 from tiny_networks import VOID, random_batch, tiny_discriminator, tiny_segmenter, values
 
+from tf_advseg.models.discriminator import build_discriminator
 from tf_advseg.recipe import COIN_FLIP, ONE_BATCH, SEPARATE, adv
 from tf_advseg.training import losses, optimizers
 from tf_advseg.training.objective import Batch, Maps, Objective
@@ -65,6 +66,41 @@ def test_smoothed_target_costs_a_tenth_of_the_other_answer():
 
 def test_halved_loss_is_half():
     assert loss_of(discriminator_loss_scale=0.5) == pytest.approx((PREDICTED + TRUE) / 2)
+
+
+def test_confidences_are_means_over_the_labeled_pixels_that_count():
+    judged = JUDGED._replace(true=pixels(LOG_3, LOG_3, -9.0))
+    found = Objective(tiny_segmenter(), None, RECIPE).confidences(judged, BATCH)
+    assert {name: float(value) for name, value in found.items()} == {
+        "confidence_true": pytest.approx(3 / 4),
+        "confidence_predicted": pytest.approx((1 / 2 + 3 / 4) / 2),
+    }
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_confidences_are_the_discriminators_probability_of_true(outputs):
+    segmenter = tiny_segmenter()
+    discriminator = build_discriminator(3, channels=2, outputs=outputs, init="torch")
+    trainer = AdversarialTrainer(segmenter, discriminator, RECIPE)
+    trainer.compile(keras.optimizers.SGD(0.0), keras.optimizers.SGD(0.0))
+    raw = keras.Model(discriminator.input, discriminator.get_layer("resize").output)
+
+    def probability(maps):
+        logits = raw(maps).numpy().astype(np.float64)
+        if outputs == 1:
+            return 1 / (1 + np.exp(-logits[..., 0]))
+        powers = np.exp(logits)
+        return powers[..., 1] / powers.sum(axis=-1)
+
+    batch = random_batch(0)
+    images, labels = batch["labeled"]
+    known = labels.numpy() != VOID
+    true = np.where(known[..., np.newaxis], np.eye(3)[np.where(known, labels, 0)], 0.0)
+    returned = trainer.train_step(batch)
+    for name, maps in (("true", true), ("predicted", tf.nn.softmax(segmenter(images)))):
+        expected = probability(maps)[known].mean()
+        assert float(returned[f"confidence_{name}"]) == pytest.approx(expected, rel=1e-5)
+    assert float(returned["confidence_true"]) != float(returned["confidence_predicted"])
 
 
 class Recorder:

@@ -25,24 +25,11 @@ def test_confidence_goes_from_dark_blue_to_yellow():
     assert colored.dtype == np.uint8
 
 
-def test_strip_shows_input_truth_prediction_and_confidence_with_white_gaps():
-    image = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
-    class_ids = np.array([[1, 1, 1], [0, 0, 0]])
-    confidence = np.array([[0, 0.5, 1], [1, 0.5, 0]])
-    strip = pictures.strip(image, IDS, class_ids, confidence, COLORS)
-    assert strip.shape == (2, 4 * 3 + 3 * 4, 3)
-    assert strip.dtype == np.uint8
-    for index, picture in enumerate(
-        [
-            image,
-            pictures.colorize(IDS, COLORS),
-            pictures.colorize(class_ids, COLORS),
-            pictures.colorize_confidence(confidence),
-        ]
-    ):
-        np.testing.assert_array_equal(strip[:, 7 * index : 7 * index + 3], picture)
-    for left in (3, 10, 17):
-        assert (strip[:, left : left + 4] == 255).all()
+def test_error_is_dark_where_wrong_light_where_right_and_grey_where_void():
+    colored = pictures.colorize_error(IDS, np.array([[0, 2, 2], [1, 0, 1]]))
+    assert colored.dtype == np.uint8
+    light, dark, grey = [238] * 3, [30] * 3, [150] * 3
+    assert colored.tolist() == [[light, dark, light], [dark, grey, light]]
 
 
 def test_saved_mask_is_an_indexed_png_of_raw_ids_with_the_palette(tmp_path):

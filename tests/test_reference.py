@@ -17,6 +17,7 @@ from tf_advseg import registry
 from tf_advseg.models.discriminator import build_discriminator
 from tf_advseg.recipe import Recipe, adv, baseline, semi
 from tf_advseg.training import optimizers
+from tf_advseg.training.objective import CONFIDENCES
 from tf_advseg.training.trainer import AdversarialTrainer
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -118,7 +119,8 @@ def measure(case, summarize):
     for step in range(reference_case.STEPS):
         trainer.reset_metrics()
         logs = trainer.train_step(batch_of(case, step))
-        losses.append({name: float(value) for name, value in logs.items()})
+        # The reference has the losses alone.
+        losses.append({n: float(value) for n, value in logs.items() if n not in CONFIDENCES})
     return reference_case.entries(
         outputs, gradients, losses, before, state(case, trainer), summarize
     )

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import event_files
 from tests.runs import ROOT, SHARED, STEPS, call, command, copy_of, script, shared_run
 
 #: What counts the checkpoints themselves: a stopped run writes one more.
@@ -115,6 +116,25 @@ def test_stopped_run_has_the_same_scores(stopped):
     ).read_text()
 
 
+def test_stopped_run_is_one_session_that_succeeds(stopped):
+    run_dir, _ = stopped
+    folder = run_dir / "tensorboard"
+    assert event_files.written(folder, "_hparams_/session_start_info") == 1
+    ((name, session),) = event_files.sessions(folder).items()
+    assert (name, session["status"]) == (".", "SUCCESS")
+
+
+def test_each_command_is_shown_at_the_step_at_which_it_went_on(stopped):
+    run_dir, ((_, _, step), (_, _, later), _) = stopped
+    texts = event_files.tensors(run_dir / "tensorboard" / "train")["run"]
+    assert list(texts) == [0, step, later]
+    for at, text in texts.items():
+        began, command, _ = text.item().decode().split("\n\n")
+        assert began == (f"resumed at step {at}" if at else "begun")
+        assert command.strip().startswith("python train.py ")
+        assert command.endswith(" --resume") == bool(at)
+
+
 def test_only_the_last_checkpoints_are_kept(stopped):
     folder = stopped[0] / "checkpoints"
     kept = sorted(int(path.stem.removeprefix("step-")) for path in folder.glob("step-*.index"))
@@ -184,7 +204,7 @@ def started(monkeypatch):
     """Puts a list of the calls in the place of the training itself."""
     calls = []
 
-    def train(config, files, cluster):
+    def train(config, files, cluster, command):
         calls.append((config, files))
         return {"mean_iou": 0.5, "best_mean_iou": 0.5, "protocol": "full images"}
 

@@ -183,9 +183,13 @@ def test_step_returns_its_losses_under_the_names_of_the_metrics(method):
     expected["loss"] = loss
     if method != "baseline":
         probabilities = tf.nn.softmax(trainer.segmenter(data["labeled"][0]))
-        expected["discriminator"] = discriminator_loss(
-            discriminator, probabilities, data["labeled"][1]
-        )
+        labels = data["labeled"][1]
+        expected["discriminator"] = discriminator_loss(discriminator, probabilities, labels)
+        known = labels.numpy() != VOID
+        truth = tf.one_hot(np.where(known, labels, -1), CLASSES)
+        for name, maps in (("true", truth), ("predicted", probabilities)):
+            said = tf.sigmoid(discriminator(maps))[..., 0]
+            expected[f"confidence_{name}"] = said.numpy()[known].mean()
     returned = trainer.train_step(data)
     assert {name: float(value) for name, value in returned.items()} == {
         name: pytest.approx(float(value), rel=1e-5) for name, value in expected.items()

@@ -64,10 +64,16 @@ def test_parts_of_all_workers_add_up_to_the_whole(measure, protocol):
     assert (first.images, second.images) == (2, 3)
     for parts, expected in zip(zip(counts(first), counts(second)), counts(whole), strict=True):
         np.testing.assert_array_equal(sum(parts), expected)
+    parts = first.cross_entropy_sum + second.cross_entropy_sum
+    assert parts == pytest.approx(whole.cross_entropy_sum, rel=1e-6)
+    assert 0.5 < whole.cross_entropy < 5
     assert np.count_nonzero(whole.confusion.sum(axis=0)) > 1
     # The chief shows the first images.
-    assert (len(strips), len(of_first)) == (4, 2)
-    np.testing.assert_array_equal(of_first, strips[:2])
+    assert list(strips) == ["val_0", "val_1", "val_2", "val_3"]
+    assert list(of_first) == ["val_0", "val_1"]
+    for name, strip in of_first.items():
+        np.testing.assert_array_equal(strip, strips[name])
+    assert not np.array_equal(strips["val_0"], strips["val_1"])
 
 
 def test_scores_are_those_of_all_workers_together(measure):
@@ -75,10 +81,13 @@ def test_scores_are_those_of_all_workers_together(measure):
     for own, of_all in zip(counts(alone), counts(together), strict=True):
         np.testing.assert_array_equal(of_all, 3 * own)
     assert isinstance(together.images, int)
+    assert together.cross_entropy_sum == 3 * alone.cross_entropy_sum
+    assert together.cross_entropy == pytest.approx(alone.cross_entropy)
     assert together.mean_iou == pytest.approx(alone.mean_iou)
     assert together.selected_fraction == pytest.approx(alone.selected_fraction)
 
 
 def test_worker_without_an_image_adds_nothing(measure):
     scores, strips = measure(OneWorker(0, 9))
-    assert (scores.images, scores.confusion.sum(), strips) == (0, 0, [])
+    assert (scores.images, scores.confusion.sum(), strips) == (0, 0, {})
+    assert scores.cross_entropy_sum == 0

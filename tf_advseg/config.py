@@ -97,7 +97,7 @@ def _require_run(run_dir: Path) -> None:
 #: What a resumed run may do otherwise than it began; anything else would be another run.
 CHANGEABLE = {
     *("data_dir", "steps", "eval_every", "checkpoint_every", "run_dir", "resume"),
-    *("strategy", "steps_per_execution", "data_service", "recompute"),
+    *("strategy", "steps_per_execution", "data_service", "recompute", "profile"),
 }
 
 
@@ -275,7 +275,16 @@ def _derive(config: TrainConfig) -> TrainConfig:
     batch_norm = config.batch_norm or ("train" if config.weights == "none" else "frozen")
     eval_every = config.eval_every or max(1, config.steps // 10)
     semi_start = config.steps // 4 if config.semi_start is None else config.semi_start
-    _check_execution(config.steps_per_execution, eval_every, config.checkpoint_every or eval_every)
+    checkpoint_every = config.checkpoint_every or eval_every
+    _check_profile(config)
+    _check_execution(
+        config.steps_per_execution,
+        {
+            f"--eval_every {eval_every}": eval_every,
+            f"--checkpoint_every {checkpoint_every}": checkpoint_every,
+            f"the curves' window of {LOG_EVERY} steps": LOG_EVERY,
+        },
+    )
     return dataclasses.replace(
         config,
         data_dir=str(Path(config.data_dir or "data/shapes").resolve()),
@@ -286,20 +295,33 @@ def _derive(config: TrainConfig) -> TrainConfig:
         head_learning_rate_scale=config.head_learning_rate_scale or head_scale,
         semi_start=semi_start,
         eval_every=eval_every,
-        checkpoint_every=config.checkpoint_every or eval_every,
+        checkpoint_every=checkpoint_every,
         run_dir=config.run_dir or f"runs/{config.dataset}-{config.method}-{part}-{config.seed}",
     )
 
 
-def _check_execution(steps: int | None, eval_every: int, checkpoint_every: int) -> None:
+def _check_profile(config: TrainConfig) -> None:
+    """Raises InputError if the steps of --profile are not those of an execution, or of the run."""
+    if config.profile is None:
+        return
+    start, stop = flags.bounds(config.profile)
+    if stop > config.steps:
+        raise InputError(
+            f"--profile {config.profile} ends after --steps {config.steps}; "
+            f"allowed: STOP of at most {config.steps}"
+        )
+    at_once = config.steps_per_execution or 1
+    if start % at_once or stop % at_once:
+        raise InputError(
+            f"--steps_per_execution {at_once} does not divide --profile {config.profile}; "
+            f"allowed: multiples of {at_once}"
+        )
+
+
+def _check_execution(steps: int | None, due: dict[str, int]) -> None:
     """Raises InputError if something is due in the middle of an execution of so many steps."""
     if steps is None:
         return
-    due = {
-        f"--eval_every {eval_every}": eval_every,
-        f"--checkpoint_every {checkpoint_every}": checkpoint_every,
-        f"the curves' window of {LOG_EVERY} steps": LOG_EVERY,
-    }
     for name, every in due.items():
         if every % steps:
             raise InputError(

@@ -163,6 +163,28 @@ def location(scheme: str) -> Kind:
     return Kind(parse, f"{scheme}://HOST:PORT", "ADDRESS")
 
 
+def span() -> Kind:
+    """Two numbers of steps, "START:STOP" with 0 < START < STOP; it stays a text."""
+
+    def parse(value: str) -> str:
+        start, stop = bounds(value)
+        if not 0 < start < stop:
+            raise ValueError
+        return value
+
+    return Kind(parse, "START:STOP, whole numbers with 0 < START < STOP", "START:STOP")
+
+
+def bounds(span: str) -> tuple[int, int]:
+    """Returns the two numbers of "START:STOP".
+
+    Raises:
+      ValueError: they are not two.
+    """
+    start, stop = span.split(":")
+    return int(start), int(stop)
+
+
 def several(kind: Kind) -> Kind:
     """The flag may be given several times, each time with a value of this kind."""
     return dataclasses.replace(kind, repeats=True)
@@ -295,7 +317,10 @@ def to_json(config: Any) -> str:
 
 def to_markdown(config: Any) -> str:
     """Returns every value of the dataclass `config` as a Markdown table."""
-    rows = [f"| {name} | {to_text(value)} |" for name, value in dataclasses.asdict(config).items()]
+    rows = []
+    for name, value in dataclasses.asdict(config).items():
+        shown = to_text(value).replace("|", "\\|")  # A bar would end the cell.
+        rows.append(f"| {name} | {shown} |")
     return "\n".join(["| flag | value |", "|---|---|", *rows])
 
 

@@ -18,6 +18,7 @@ from tf_advseg.flags import (
     numbers,
     one_of,
     size,
+    span,
     switch,
     text,
 )
@@ -261,6 +262,12 @@ class TrainConfig:
         False,
         boolean(),
         "compute the backbone's activations again in the backward pass: less memory, more time",
+        group="execution",
+    )
+    profile: str | None = flag(
+        None,
+        span(),
+        "record TensorFlow's profile of the steps after START up to STOP, for TensorBoard [none]",
         group="execution",
     )
     eval_protocol: str = flag(

@@ -16,6 +16,7 @@ from tf_advseg.models.discriminator import build_discriminator
 from tf_advseg.models.segmenter import build_segmenter
 from tf_advseg.recipe import Recipe
 from tf_advseg.training import optimizers
+from tf_advseg.training.objective import CONFIDENCES
 from tf_advseg.training.trainer import AdversarialTrainer
 
 Options = Mapping[str, Any]
@@ -27,6 +28,20 @@ _SMALL_LAYER = re.compile(r"stage(\d)_block(\d)_(\d)_(conv|bn)")
 
 def step(options: Options) -> Task:
     """A training step as `fit` runs it, data in memory; `options` is a case."""
+    trainer, batch = compiled(options)
+    batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
+    train = trainer.make_train_function()
+
+    def run() -> dict[str, float]:
+        logs = {name: float(value) for name, value in train(batches).items()}
+        # The reference has the losses alone.
+        return {name: value for name, value in logs.items() if name not in CONFIDENCES}
+
+    return Task(run, {"losses": run()})
+
+
+def compiled(options: Options) -> tuple[AdversarialTrainer, dict[str, tuple]]:
+    """Returns a case's trainer, with its optimizers, and the batch of each of its steps."""
     precision = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[options["precision"]]
     segmenter, discriminator = networks(options, precision)
     recipe = registry.load(registry.METHODS, options["method"])(
@@ -43,13 +58,7 @@ def step(options: Options) -> Task:
     batch = {"labeled": (arrays["labeled_images"], arrays["labels"])}
     if recipe.uses_unlabeled:
         batch["unlabeled"] = (arrays["unlabeled_images"], arrays["valid"])
-    batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
-    train = trainer.make_train_function()
-
-    def run() -> dict[str, float]:
-        return {name: float(value) for name, value in train(batches).items()}
-
-    return Task(run, {"losses": run()})
+    return trainer, batch
 
 
 def networks(case: cases.Case, precision: str = "float32") -> tuple[keras.Model, keras.Model]:

@@ -7,8 +7,12 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tf_advseg.data import VOID_LABEL
 from tf_advseg.evaluation import batching, metrics, selection
 from tf_advseg.evaluation.inference import Prediction
+
+# The least probability that a float32 has in full; a softmax gives 0 for less. Its logarithm is -87.
+_LEAST_PROBABILITY = float(np.finfo(np.float32).tiny)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +25,7 @@ class Scores:
       probability: the same, by the largest probability.
       t_semi: the confidence above which a pixel counts as selected; a threshold of `confidence`.
       images: number of images.
+      cross_entropy_sum: -log of the true class's probability, in nats, over the pixels with a class.
     """
 
     confusion: np.ndarray
@@ -28,6 +33,13 @@ class Scores:
     probability: selection.Histogram
     t_semi: float
     images: int
+    cross_entropy_sum: float
+
+    @property
+    def cross_entropy(self) -> float:
+        """Mean over the pixels with a class, in nats; NaN without such pixels."""
+        pixels = int(self.confusion.sum())
+        return self.cross_entropy_sum / pixels if pixels else float("nan")
 
     @property
     def mean_iou(self) -> float:
@@ -105,6 +117,7 @@ def evaluate(
         tf.zeros([num_classes, num_classes], tf.int64),
         selection.no_counts(thresholds),
         selection.no_counts(thresholds),
+        tf.zeros([], tf.float64),
     )
     count = 0
     shown = batching.InOrder(on_image) if on_image is not None else None
@@ -116,13 +129,14 @@ def evaluate(
         if shown is not None:
             _show(shown, batch, prediction)
         del prediction  # Its maps are large, and the next batch's are about to be made.
-    confusion, by_confidence, by_probability = (total.numpy() for total in totals)
+    confusion, by_confidence, by_probability, cross_entropy = (total.numpy() for total in totals)
     return Scores(
         confusion,
         selection.Histogram(thresholds, by_confidence),
         selection.Histogram(thresholds, by_probability),
         t_semi,
         count,
+        float(cross_entropy),
     )
 
 
@@ -137,12 +151,27 @@ def _show(shown: batching.InOrder, batch: batching.SizeBatch, prediction: Predic
 @tf.function(reduce_retracing=True)
 def _counts(
     labels: tf.Tensor, prediction: Prediction, thresholds: tuple[float, ...], num_classes: int
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns a batch's part of the confusion matrix and of both histograms, all int64."""
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns a batch's part of the confusion matrix and both histograms, and of the cross-entropy.
+
+    Counts are int64, and the cross-entropy is a sum, float64 [].
+    """
     class_ids = prediction.class_ids
     largest = tf.reduce_max(prediction.probabilities, axis=-1)
     return (
         metrics.confusion_matrix(labels, class_ids, num_classes),
         selection.count(prediction.confidence, labels, class_ids, thresholds),
         selection.count(largest, labels, class_ids, thresholds),
+        _cross_entropy_sum(labels, prediction.probabilities),
     )
+
+
+def _cross_entropy_sum(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
+    """Returns the sum of -log of the true class's probability, float64 []."""
+    labels = tf.cast(labels, tf.int64)
+    counts = labels != VOID_LABEL
+    of_truth = tf.gather(probabilities, tf.where(counts, labels, 0), batch_dims=3)
+    # A NaN is not below anything, and so stays one.
+    floored = tf.where(of_truth < _LEAST_PROBABILITY, _LEAST_PROBABILITY, of_truth)
+    losses = tf.where(counts, -tf.math.log(floored), 0.0)
+    return tf.reduce_sum(tf.cast(losses, tf.float64))

@@ -1,4 +1,4 @@
-"""Pictures of predictions: class colours, confidence, strips, and indexed mask files."""
+"""Pictures of predictions: class colours, confidence, errors, and indexed mask files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,9 +7,10 @@ import numpy as np
 from matplotlib import colormaps
 from PIL import Image
 
-from tf_advseg.data import VOID_COLOR
+from tf_advseg.data import VOID_COLOR, VOID_LABEL
 
-_GAP, _WHITE = 4, 255  # Pixels between the pictures of a strip, and their brightness.
+#: How right and wrong pixels are shown, and those without a class.
+RIGHT_COLOR, WRONG_COLOR, NEUTRAL_COLOR = (238, 238, 238), (30, 30, 30), (150, 150, 150)
 _PALETTE_SIZE = 256
 
 Colors = Sequence[tuple[int, int, int]]
@@ -32,34 +33,16 @@ def colorize_confidence(confidence: np.ndarray) -> np.ndarray:
     return colormaps["viridis"](confidence, bytes=True)[..., :3]
 
 
-def strip(
-    image: np.ndarray,
-    label: np.ndarray,
-    class_ids: np.ndarray,
-    confidence: np.ndarray,
-    colors: Colors,
-) -> np.ndarray:
-    """Returns input, truth, prediction and confidence side by side.
+def colorize_error(label: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
+    """Returns uint8 [H, W, 3]: light where the class is right, dark where not, grey where void.
 
     Args:
-      image: uint8 [H, W, 3].
       label: integers [H, W], VOID_LABEL where there is no class.
       class_ids: integers [H, W].
-      confidence: float [H, W] in 0-1.
-      colors: of the classes.
-
-    Returns:
-      uint8 [H, 4 W + gaps, 3].
     """
-    pictures = [
-        image,
-        colorize(label, colors),
-        colorize(class_ids, colors),
-        colorize_confidence(confidence),
-    ]
-    gap = np.full((image.shape[0], _GAP, 3), _WHITE, np.uint8)
-    parts = [part for picture in pictures for part in (picture, gap)]
-    return np.concatenate(parts[:-1], axis=1)
+    error = np.where((label == class_ids)[..., np.newaxis], RIGHT_COLOR, WRONG_COLOR)
+    error[label == VOID_LABEL] = NEUTRAL_COLOR
+    return error.astype(np.uint8)
 
 
 def save_mask(path: Path, class_ids: np.ndarray, colors: Colors) -> None:

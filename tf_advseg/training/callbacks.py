@@ -8,15 +8,20 @@ import abc
 import math
 import signal
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tf_advseg.progress import Progress
 from tf_advseg.training.checkpoints import Checkpoints
 from tf_advseg.training.stopwatch import Stopwatch
 
 Logs = dict[str, float]
+
+#: In the line of the progress, which is to stay one line.
+_MAIN_LOSSES = ("loss", "cross_entropy", "semi_supervised", "discriminator")
 
 
 class EveryStep(keras.callbacks.Callback, abc.ABC):
@@ -101,6 +106,52 @@ class StopAtNaN(EveryStep):
             )
 
 
+class Profile(EveryStep):
+    """Records TensorFlow's profile of some steps, for TensorBoard's page `profile`.
+
+    Args:
+      folder: of the event files; None to record nothing.
+      start: the steps after this one are recorded.
+      stop: the last step that is; 0 to record nothing.
+      stopwatch: of the time spent training.
+      say: is told where the profile is.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        start: int,
+        stop: int,
+        stopwatch: Stopwatch,
+        say: Callable[[str], None],
+    ):
+        super().__init__()
+        self._folder, self._start, self._stop = folder, start, stop
+        self._stopwatch, self._say = stopwatch, say
+        self._first = self._last = 0  # Steps; the first is 0 while nothing is recorded.
+
+    def on_step(self, step: int, logs: Logs) -> None:
+        self._last = step
+        if self._first and step >= self._stop:
+            self.close()
+        elif not self._first and self._start <= step < self._stop and self._folder is not None:
+            with self._stopwatch.paused():
+                tf.profiler.experimental.start(str(self._folder))
+            self._first = step + 1
+
+    def close(self) -> None:
+        """Writes what was recorded so far, if it is not written yet."""
+        if not self._first:
+            return
+        first, self._first = self._first, 0
+        with self._stopwatch.paused():
+            tf.profiler.experimental.stop()
+        self._say(
+            f"profile of the steps {first} to {self._last} in {self._folder}/plugins/profile; "
+            "TensorBoard shows it once tensorboard-plugin-profile is installed"
+        )
+
+
 class Validate(EveryStep):
     """Validates every `every` steps and at the last one, and keeps the best checkpoint."""
 
@@ -180,7 +231,7 @@ class StopOnSignal(EveryStep):
 
 
 class ShowProgress(EveryStep):
-    """Shows losses and time left.
+    """Shows the main losses and time left.
 
     Args:
       progress: of the steps of the whole run.
@@ -191,7 +242,8 @@ class ShowProgress(EveryStep):
         self._progress = progress
 
     def on_step(self, step: int, logs: Logs) -> None:
-        self._progress.update(step, logs)
+        main = {name: logs[name] for name in _MAIN_LOSSES if name in logs}
+        self._progress.update(step, main)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         self._progress.close()

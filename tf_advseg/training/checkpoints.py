@@ -56,6 +56,11 @@ class Checkpoints:
         self._saved_step = -1
         self._earlier_seconds = 0.0
 
+    def best(self) -> float | None:
+        """Returns the highest mean IoU of all validations; None until one gives a number."""
+        best = float(self.best_mean_iou)
+        return best if best >= 0 else None
+
     def restore(self) -> int:
         """Restores the last checkpoint, if there is one, and returns the step to go on with.
 

@@ -11,6 +11,9 @@ from tf_advseg.training import losses
 
 PREDICTED, TRUE = 0.0, 1.0  # What the discriminator is to say of a prediction and of a true label.
 
+#: What is known of the discriminator beside the losses; see `Objective.confidences`.
+CONFIDENCE_TRUE, CONFIDENCE_PREDICTED = CONFIDENCES = ("confidence_true", "confidence_predicted")
+
 
 class Batch(NamedTuple):
     """What a step sees; both parts of a kind of images that it does not see are None."""
@@ -97,6 +100,21 @@ class Objective:
         target = TRUE - self._recipe.label_smoothing
         true = losses.binary_cross_entropy(judged.true, target, counts)
         return self._recipe.discriminator_loss_scale * (predicted + true)
+
+    def confidences(self, judged: Maps, batch: Batch) -> dict[str, tf.Tensor]:
+        """Returns how true the discriminator takes true labels, and predictions, to be.
+
+        Both are means in 0-1 over the pixels of labeled images that count, float32 []. 1 and 0 are a
+        discriminator that has won, 0.5 of both is one that cannot tell them apart.
+        """
+        counts = batch.labels != VOID_LABEL
+        return {
+            name: losses.masked_mean(tf.sigmoid(tf.squeeze(logits, -1)), counts)
+            for name, logits in (
+                (CONFIDENCE_TRUE, judged.true),
+                (CONFIDENCE_PREDICTED, judged.labeled),
+            )
+        }
 
     def segmenter_losses(
         self, logits: Maps, judged: Maps, batch: Batch, step: tf.Tensor

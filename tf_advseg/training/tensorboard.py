@@ -1,6 +1,10 @@
-"""What TensorBoard shows of a run: RUN_DIR/tensorboard/{train,validation}."""
+"""What TensorBoard shows of a run as it goes on: RUN_DIR/tensorboard/{train,validation}.
 
-from collections.abc import Sequence
+What both runs have carries the same tag, so that TensorBoard draws it into one chart.
+`run_card` writes what is known before the first step, and how the run ended.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -9,15 +13,48 @@ import tensorflow as tf
 
 from tf_advseg.evaluation.evaluator import Scores
 from tf_advseg.training.callbacks import EveryStep, Logs
+from tf_advseg.training.objective import CONFIDENCES
 from tf_advseg.training.precision import loss_scale
 from tf_advseg.training.stopwatch import Stopwatch
+from tf_advseg.training.trainer import AdversarialTrainer
+
+#: The runs that TensorBoard finds in the folder.
+TRAIN, VALIDATION = "train", "validation"
+
+#: Tags that others look for.
+MEAN_IOU, BEST, PIXEL_ACCURACY = (
+    f"validation/{name}" for name in ("mean_iou", "best_mean_iou", "pixel_accuracy")
+)
+CROSS_ENTROPY = "loss/cross_entropy"
+SELECTED_FRACTION = "discriminator/selected_fraction"
+SELECTED_ACCURACY = "discriminator/selected_accuracy"
+THROUGHPUT = "throughput/images_per_second"
 
 #: Where a tracked value is shown, if not as "loss/NAME".
 _TAGS = {
     "loss": "loss/total",
     "discriminator": "discriminator/loss",
-    "selected_fraction": "discriminator/selected_fraction",
+    "selected_fraction": SELECTED_FRACTION,
+    **{name: f"discriminator/{name}" for name in CONFIDENCES},
 }
+
+
+def train_tags(trainer: AdversarialTrainer) -> list[str]:
+    """Returns the scalars that a run of this trainer writes in training."""
+    tracked = [_tag(metric.name) for metric in trainer.metrics]
+    return [*tracked, *_rates(trainer), THROUGHPUT]
+
+
+def validation_tags(names: Iterable[str], *, selects: bool) -> list[str]:
+    """Returns the scalars that a validation writes, if every class occurs in it.
+
+    Args:
+      names: of the classes.
+      selects: whether confidence is a discriminator's.
+    """
+    selection = [SELECTED_FRACTION, SELECTED_ACCURACY] if selects else []
+    scores = [CROSS_ENTROPY, MEAN_IOU, BEST, PIXEL_ACCURACY]
+    return [*scores, *(_iou_tag(name) for name in names), *selection]
 
 
 class TrainSummaries(EveryStep):
@@ -35,15 +72,16 @@ class TrainSummaries(EveryStep):
 
     def __init__(self, folder: Path | None, every: int, images_per_step: int, stopwatch: Stopwatch):
         super().__init__()
-        self._writer = _writer(folder, "train")
+        self._writer = writer(folder, TRAIN)
         self._every, self._images_per_step = every, images_per_step
         self._stopwatch, self._window_start = stopwatch, 0.0
         self.latest: Logs = {}
 
-    def write_text(self, title: str, text: str) -> None:
-        """Shows a text, such as the configuration, on the page of texts."""
+    def write_text(self, title: str, text: str, step: int) -> None:
+        """Shows a text in Markdown on the page of texts, beside those of earlier steps."""
         with self._writer.as_default():
-            tf.summary.text(title, text, step=0)
+            tf.summary.text(title, text, step=step)
+        self._writer.flush()
 
     def on_step(self, step: int, logs: Logs) -> None:
         if step % self._every:
@@ -51,29 +89,20 @@ class TrainSummaries(EveryStep):
         self.latest = dict(logs)
         with self._writer.as_default(step=step):
             for name, value in logs.items():
-                tf.summary.scalar(_TAGS.get(name, f"loss/{name}"), value)
-            self._write_rates()
+                tf.summary.scalar(_tag(name), value)
+            for tag, rate in _rates(self.model).items():
+                tf.summary.scalar(tag, rate)
             self._write_throughput()
         self.model.reset_metrics()
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         self._writer.close()
 
-    def _write_rates(self) -> None:
-        optimizers = {"segmenter": self.model.optimizer}
-        if self.model.discriminator is not None:
-            optimizers["discriminator"] = self.model.discriminator_optimizer
-        for name, optimizer in optimizers.items():
-            tf.summary.scalar(f"learning_rate/{name}", _learning_rate(optimizer))
-            if (scale := loss_scale(optimizer)) is not None:
-                tf.summary.scalar(f"loss_scale/{name}", scale)
-
     def _write_throughput(self) -> None:
         seconds = self._stopwatch.seconds - self._window_start
         # The first window after a start holds the tracing of the graph, and is left out.
         if self._window_start and seconds:
-            rate = self._every * self._images_per_step / seconds
-            tf.summary.scalar("throughput/images_per_second", rate)
+            tf.summary.scalar(THROUGHPUT, self._every * self._images_per_step / seconds)
         self._window_start = self._stopwatch.seconds
 
 
@@ -87,31 +116,64 @@ class ValidationSummaries:
     """
 
     def __init__(self, folder: Path | None, names: Sequence[str], *, selects: bool):
-        self._writer = _writer(folder, "validation")
+        self._writer = writer(folder, VALIDATION)
         self._names, self._selects = names, selects
 
-    def write(self, step: int, scores: Scores, strips: Sequence[np.ndarray]) -> None:
-        """Writes one validation; `strips` are pictures, uint8 [H, W, 3]."""
+    def write(
+        self, step: int, scores: Scores, best: float | None, strips: Mapping[str, np.ndarray]
+    ) -> None:
+        """Writes one validation.
+
+        Args:
+          step: at which.
+          scores: what it measured.
+          best: the highest mean IoU so far; None if there is none.
+          strips: {image id: picture uint8 [H, W, 3]}.
+        """
         with self._writer.as_default(step=step):
-            tf.summary.scalar("validation/mean_iou", scores.mean_iou)
-            tf.summary.scalar("validation/pixel_accuracy", scores.pixel_accuracy)
+            tf.summary.scalar(CROSS_ENTROPY, scores.cross_entropy)
+            tf.summary.scalar(MEAN_IOU, scores.mean_iou)
+            tf.summary.scalar(PIXEL_ACCURACY, scores.pixel_accuracy)
+            if best is not None:
+                tf.summary.scalar(BEST, best)
             for name, iou in scores.per_class_iou(self._names).items():
                 if iou is not None:
-                    tf.summary.scalar(f"iou/{name}", iou)
+                    tf.summary.scalar(_iou_tag(name), iou)
             if self._selects:
-                tf.summary.scalar("discriminator/selected_fraction", scores.selected_fraction)
+                tf.summary.scalar(SELECTED_FRACTION, scores.selected_fraction)
                 if scores.selected:
-                    tf.summary.scalar("discriminator/selected_accuracy", scores.selected_accuracy)
-            for index, strip in enumerate(strips):
-                title = f"validation/{index}: input, truth, prediction, confidence"
-                tf.summary.image(title, strip[np.newaxis])
+                    tf.summary.scalar(SELECTED_ACCURACY, scores.selected_accuracy)
+            for image_id, strip in strips.items():
+                tf.summary.image(f"validation/{image_id}", strip[np.newaxis])
         self._writer.flush()
 
 
-def _writer(folder: Path | None, name: str) -> tf.summary.SummaryWriter:
+def writer(folder: Path | None, name: str = "", suffix: str = "") -> tf.summary.SummaryWriter:
+    """Returns a writer of event files to a folder in `folder`; of none, if that is None."""
     if folder is None:
         return tf.summary.create_noop_writer()
-    return tf.summary.create_file_writer(str(folder / name))
+    return tf.summary.create_file_writer(str(folder / name), filename_suffix=suffix)
+
+
+def _tag(name: str) -> str:
+    return _TAGS.get(name, f"loss/{name}")
+
+
+def _iou_tag(name: str) -> str:
+    return f"iou/{name}"
+
+
+def _rates(trainer: AdversarialTrainer) -> dict[str, tf.Tensor]:
+    """Returns learning rates and loss scales as they are now, by tag."""
+    optimizers = {"segmenter": trainer.optimizer}
+    if trainer.discriminator is not None:
+        optimizers["discriminator"] = trainer.discriminator_optimizer
+    rates = {}
+    for name, optimizer in optimizers.items():
+        rates[f"learning_rate/{name}"] = _learning_rate(optimizer)
+        if (scale := loss_scale(optimizer)) is not None:
+            rates[f"loss_scale/{name}"] = scale
+    return rates
 
 
 def _learning_rate(optimizer: keras.optimizers.Optimizer) -> tf.Tensor:

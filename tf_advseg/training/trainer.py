@@ -11,7 +11,7 @@ from tf_advseg.evaluation.metrics import MeanIoU
 from tf_advseg.models.segmenter import head_variables
 from tf_advseg.recipe import COIN_FLIP, Recipe
 from tf_advseg.training import losses, replicas
-from tf_advseg.training.objective import Batch, Maps, Objective
+from tf_advseg.training.objective import CONFIDENCES, Batch, Maps, Objective
 from tf_advseg.training.precision import scale_loss, unscale_gradients
 
 Measured = dict[str, tuple[tf.Tensor, tf.Tensor]]
@@ -143,6 +143,7 @@ class AdversarialTrainer(keras.Model):
             "semi_supervised": recipe.lambda_semi,
             "selected_fraction": recipe.lambda_semi,
             "discriminator": recipe.uses_discriminator,
+            **dict.fromkeys(CONFIDENCES, recipe.uses_discriminator),
         }
         return [name for name, used in names.items() if used]
 
@@ -189,7 +190,7 @@ class AdversarialTrainer(keras.Model):
     def gradients(
         self, batch: Batch
     ) -> tuple[dict[str, tf.Tensor], list[tf.Tensor], list[tf.Tensor] | None]:
-        """Returns the losses, and both networks' gradients of them, at the present weights.
+        """Returns what is tracked, and both networks' gradients of their losses, at these weights.
 
         On one of several replicas they are its part of those of the whole batch.
 
@@ -212,6 +213,9 @@ class AdversarialTrainer(keras.Model):
                         )
             values |= objective.segmenter_losses(logits, judged, batch, self.step)
             loss = scale_loss(self.optimizer, values["loss"])
+        if judged.true is not None:
+            # Outside of the tapes: nothing learns from it.
+            values |= objective.confidences(judged, batch)
         gradients = segmenter_tape.gradient(loss, self.segmenter.trainable_variables)
         gradients = unscale_gradients(self.optimizer, gradients)
         if discriminator_loss is None:

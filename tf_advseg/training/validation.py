@@ -7,7 +7,7 @@ import tensorflow as tf
 from tf_advseg.config import TrainConfig
 from tf_advseg.data import pipeline
 from tf_advseg.data.files import TrainingFiles
-from tf_advseg.evaluation import evaluator, pictures
+from tf_advseg.evaluation import evaluator, strips
 from tf_advseg.evaluation.inference import Prediction, Predictor
 from tf_advseg.evaluation.protocols import Protocol
 from tf_advseg.evaluation.selection import Histogram
@@ -53,34 +53,40 @@ class Validation:
             # Replicated variables are read by all replicas together, for each operation.
             own = build_networks(config, len(files.classes), config.precision)
         self._own = own
+        self._confidence_name = (
+            strips.LARGEST_PROBABILITY if trainer.discriminator is None else strips.CONFIDENCE
+        )
         self._predict = self.protocol.wrap(
             Predictor(*own, input_scale=config.input_scale), padding_color(own[0])
         )
 
-    def measure(self) -> tuple[evaluator.Scores, list[np.ndarray]]:
-        """Returns the scores over all images, and strips of the first ones, uint8 [H, W, 3].
+    def measure(self) -> tuple[evaluator.Scores, dict[str, np.ndarray]]:
+        """Returns the scores over all images, and strips of the first ones by id, uint8 [H, W, 3].
 
         All workers must call it. Strips are of the worker's own part; the chief's is the first.
         """
         for own, trained in zip(self._own, self._trained, strict=True):
             if own is not trained:
                 _copy_weights(trained, own)
-        strips: list[np.ndarray] = []
-
-        def draw(image: tf.Tensor, label: tf.Tensor, prediction: Prediction) -> None:
-            if len(strips) < _STRIPS:
-                class_ids, confidence = prediction.class_ids[0], prediction.confidence[0]
-                maps = (m.numpy() for m in (image, label, class_ids, confidence))
-                strips.append(pictures.strip(*maps, self._files.classes.colors))
-
         validation = self._files.validation
         part = self._workers.share(len(validation.ids))
+        to_show = [validation.ids[index] for index in part[:_STRIPS]]
+        shown: dict[str, np.ndarray] = {}
+
+        def draw(image: tf.Tensor, label: tf.Tensor, prediction: Prediction) -> None:
+            if to_show:
+                class_ids, confidence = prediction.class_ids[0], prediction.confidence[0]
+                maps = (m.numpy() for m in (image, label, class_ids, confidence))
+                shown[to_show.pop(0)] = strips.strip(
+                    *maps, self._files.classes, self._confidence_name
+                )
+
         images = self.protocol.images(validation, part)
         with pipeline.naming_unreadable(validation.images):
             scores = evaluator.evaluate(
                 self._predict, images, len(self._files.classes), self._config.t_semi, draw
             )
-        return self._summed(scores), strips
+        return self._summed(scores), shown
 
     def _summed(self, scores: evaluator.Scores) -> evaluator.Scores:
         """Returns the scores of all workers' images."""
@@ -95,6 +101,7 @@ class Validation:
             summed(scores.probability),
             scores.t_semi,
             int(total(np.array(scores.images))),
+            float(total(np.array(scores.cross_entropy_sum))),
         )
 
 

@@ -56,7 +56,7 @@ class Workers:
         return range(first, end)
 
     def summed(self, counts: np.ndarray) -> np.ndarray:
-        """Returns the sum of all workers' counts, int64 of any one shape."""
+        """Returns the sum of all workers' counts, of any one shape and dtype."""
         if self._cluster.size == 1:
             return counts
         replicas = self._strategy.num_replicas_in_sync // self._cluster.size
@@ -64,7 +64,7 @@ class Workers:
         def of_replica(context: tf.distribute.experimental.ValueContext) -> tf.Tensor:
             # A worker's counts are its first replica's.
             first = context.replica_id_in_sync_group % replicas == 0
-            return tf.constant(counts if first else np.zeros_like(counts), tf.int64)
+            return tf.constant(counts if first else np.zeros_like(counts))
 
         values = self._strategy.experimental_distribute_values_from_function(of_replica)
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None).numpy()

@@ -1,0 +1,202 @@
+"""The part of a run that one process does: the steps that are left, validations, and the results."""
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from tf_advseg import flags
+from tf_advseg.config import TrainConfig
+from tf_advseg.data import pipeline, service
+from tf_advseg.data.files import TrainingFiles
+from tf_advseg.errors import Interrupted
+from tf_advseg.evaluation import evaluator, tables
+from tf_advseg.options import LOG_EVERY
+from tf_advseg.progress import Progress
+from tf_advseg.recipe import COIN_FLIP
+from tf_advseg.training import batches, callbacks, devices, run_card, tensorboard
+from tf_advseg.training.checkpoints import Checkpoints
+from tf_advseg.training.stopwatch import Stopwatch
+from tf_advseg.training.tensorboard import TrainSummaries, ValidationSummaries
+from tf_advseg.training.trainer import AdversarialTrainer
+from tf_advseg.training.validation import Validation
+from tf_advseg.training.workers import Workers
+
+#: At most, on a GPU: signals, and losses that are no numbers, are seen after the last of them.
+_GPU_STEPS_PER_EXECUTION = 10
+TENSORBOARD = "tensorboard"  # The folder in that of the run.
+
+
+class Session:
+    """The rest of a run's steps.
+
+    Args:
+      config: of the run.
+      files: its data.
+      trainer: with the weights of the last checkpoint.
+      checkpoints: of the run.
+      first_step: the number of steps that were taken before.
+      workers: of the run.
+      command: by which it was begun or resumed.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        files: TrainingFiles,
+        trainer: AdversarialTrainer,
+        checkpoints: Checkpoints,
+        first_step: int,
+        workers: Workers,
+        command: str,
+    ):
+        self._config, self._files, self._trainer = config, files, trainer
+        self._checkpoints, self._first_step, self._workers = checkpoints, first_step, workers
+        self._command = command
+        self._selects = trainer.discriminator is not None
+        self._validation = Validation(config, files, trainer, workers)
+        recipe = trainer.recipe
+        both_kinds = recipe.uses_unlabeled and recipe.mixing != COIN_FLIP
+        self._images_per_step = images_per_step = config.batch_size * (2 if both_kinds else 1)
+        self._stopwatch = Stopwatch()
+        window = min(LOG_EVERY, config.steps)
+        self._folder = folder = Path(config.run_dir) / TENSORBOARD if workers.is_chief else None
+        self._train_summaries = TrainSummaries(folder, window, images_per_step, self._stopwatch)
+        self._validation_summaries = ValidationSummaries(
+            folder, files.classes.names, selects=self._selects
+        )
+        self._timing = callbacks.Timing(self._stopwatch)
+        self._progress = Progress("step", config.steps, done=first_step)
+        self._profile = self._profile_of(folder)
+        self._scores: evaluator.Scores | None = None
+        self._signals = callbacks.StopOnSignal(workers.largest)
+
+    def run(self) -> dict[str, Any]:
+        """Takes the steps that are left, and returns the values of results.json.
+
+        Raises:
+          Interrupted: a signal ended it before, after a checkpoint.
+        """
+        tags = tensorboard.train_tags(self._trainer)
+        tags += tensorboard.validation_tags(self._files.classes.names, selects=self._selects)
+        with run_card.recorded(self._folder, self._config, tags):
+            if self._first_step < self._config.steps:
+                self._fit()
+            if self._signals.received is not None:
+                step, run_dir = int(self._trainer.step.numpy()), self._config.run_dir
+                print(f"stopped at step {step}; go on with --run_dir {run_dir} --resume")
+                raise Interrupted(self._signals.received)
+            return self._results()
+
+    def _fit(self) -> None:
+        config, trainer = self._config, self._trainer
+        self._train_summaries.write_text(
+            "run", run_card.text(self._command, config, self._first_step), self._first_step
+        )
+        if (steps := steps_per_execution(config, self._first_step)) > 1:
+            trainer.compile(
+                trainer.optimizer, trainer.discriminator_optimizer, steps_per_execution=steps
+            )
+        try:
+            with (
+                pipeline.naming_unreadable((*self._files.labeled.images, *self._files.unlabeled)),
+                service.watched(config.data_service),
+            ):
+                trainer.fit(
+                    batches.for_fit(
+                        trainer,
+                        config,
+                        self._files,
+                        self._first_step,
+                        self._validation.protocol.void_class,
+                    ),
+                    steps_per_epoch=config.steps - self._first_step,
+                    epochs=1,
+                    verbose=0,
+                    callbacks=[callbacks.Steps(self._callbacks())],
+                )
+        except (FloatingPointError, Interrupted):
+            raise  # Weights that are no numbers; or a second signal, to end at once.
+        except Exception:
+            # Whatever else failed, such as reading a file, the steps taken so far are good. Several
+            # workers save together, which those that did not fail here would not know of.
+            if self._workers.count == 1:
+                self._checkpoints.save(self._stopwatch.seconds)
+            raise
+        finally:
+            self._profile.close()
+
+    def _profile_of(self, folder: Path | None) -> callbacks.Profile:
+        """Returns the callback that records the steps of --profile, if there are any."""
+        span, first_step = self._config.profile, self._first_step
+        start, stop = flags.bounds(span) if span else (0, 0)
+        if 0 < stop <= first_step:
+            print(
+                f"warning: --profile {span} records nothing: the run is at step {first_step}",
+                file=sys.stderr,
+            )
+        where = folder and folder / tensorboard.TRAIN
+        return callbacks.Profile(where, start, stop, self._stopwatch, self._progress.say)
+
+    def _callbacks(self) -> list[callbacks.EveryStep]:
+        config, checkpoints, stopwatch = self._config, self._checkpoints, self._stopwatch
+        return [
+            self._timing,
+            self._profile,
+            callbacks.StopAtNaN(),
+            callbacks.ShowProgress(self._progress),
+            self._train_summaries,
+            callbacks.Validate(
+                self._validate, checkpoints, stopwatch, config.eval_every, config.steps
+            ),
+            callbacks.SaveCheckpoints(checkpoints, stopwatch, config.checkpoint_every),
+            self._signals,
+        ]
+
+    def _results(self) -> dict[str, Any]:
+        """Returns the values of results.json, for the last step."""
+        config, latest = self._config, self._train_summaries.latest
+        scores = self._scores or self._validation.measure()[0]
+        best = self._checkpoints.best()
+        return {
+            **tables.score_values(scores, self._files.classes.names, selects=self._selects),
+            "protocol": self._validation.protocol.describe(),
+            "best_mean_iou": math.nan if best is None else best,
+            "steps": int(self._trainer.step.numpy()),
+            "images_per_second": self._timing.steps_per_second * self._images_per_step,
+            "training_seconds": float(self._checkpoints.seconds),
+            "peak_memory_bytes": devices.peak_memory_bytes(),
+            "train_selected_fraction": latest.get("selected_fraction"),
+            "discriminator_loss": latest.get("discriminator"),
+            "method": config.method,
+            "dataset": self._files.classes.name,
+            "seed": config.seed,
+            "labeled_images": len(self._files.labeled.ids),
+            "unlabeled_images": len(self._files.unlabeled),
+        }
+
+    def _validate(self, step: int) -> float:
+        self._scores, strips = self._validation.measure()
+        mean_iou, best = self._scores.mean_iou, self._checkpoints.best()
+        # Shown with this one, which is not kept yet. NaN is above nothing.
+        if best is None or mean_iou > best:
+            best = None if math.isnan(mean_iou) else mean_iou
+        self._validation_summaries.write(step, self._scores, best, strips)
+        self._progress.say(f"step {step}: validation mean IoU {100 * mean_iou:.2f} %")
+        return mean_iou
+
+
+def steps_per_execution(config: TrainConfig, first_step: int) -> int:
+    """Returns how many steps are taken at once, so that each look falls between two executions.
+
+    Without a setting it is 1 on a CPU, where a look costs nothing, so that signals are seen soon.
+    """
+    steps = config.steps_per_execution or 1
+    if config.steps_per_execution is None and tf.config.list_physical_devices("GPU"):
+        due = math.gcd(config.eval_every, config.checkpoint_every, LOG_EVERY)
+        if config.profile:
+            due = math.gcd(due, *flags.bounds(config.profile))
+        steps = max(n for n in range(1, _GPU_STEPS_PER_EXECUTION + 1) if due % n == 0)
+    return math.gcd(steps, first_step)
