@@ -87,7 +87,7 @@ def test_scores_equal_counts_over_images_of_many_sizes():
 
 
 def soft_prediction(images):
-    """Probabilities that follow from the image: a softmax of its colours, and nothing for class 3."""
+    """Probabilities that follow from the image: a softmax of its colours, and 0 for class 3."""
     colors = tf.cast(images, tf.float32) / 30
     probabilities = tf.pad(tf.nn.softmax(colors), [[0, 0], [0, 0], [0, 0], [0, 1]])
     class_ids = tf.argmax(probabilities, -1, tf.int32)

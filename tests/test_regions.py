@@ -62,7 +62,12 @@ def flood(mask):
         numbers[start] = numbers.max() + 1
         while walk:
             row, column = walk.pop()
-            for near in ((row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1)):
+            for near in (
+                (row + 1, column),
+                (row - 1, column),
+                (row, column + 1),
+                (row, column - 1),
+            ):
                 inside = all(0 <= i < n for i, n in zip(near, mask.shape))
                 if inside and mask[near] and not numbers[near]:
                     numbers[near] = numbers[start]

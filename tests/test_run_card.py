@@ -93,7 +93,7 @@ def test_pages_of_runs_of_several_methods_are_merged_without_a_chart_twice(tmp_p
 
 def test_session_has_the_settings_and_succeeds(tmp_path):
     with recorded(tmp_path):
-        assert event_files.sessions(tmp_path)["."]["status"] == "RUNNING"
+        assert event_files.sessions(tmp_path)["."]["status"] == "UNKNOWN"
     (session,) = event_files.sessions(tmp_path).values()
     assert session["status"] == "SUCCESS"
     values = session["hparams"]
@@ -150,9 +150,13 @@ def test_worker_that_writes_nothing_leaves_no_file(tmp_path, monkeypatch):
 
 def test_text_has_the_command_and_when_it_was_given():
     first = run_card.text("python train.py --seed 7", CONFIG, 0)
-    assert first.startswith("begun\n\n    python train.py --seed 7\n\n| flag | value |\n|---|---|\n")
+    assert first.startswith(
+        "begun\n\n    python train.py --seed 7\n\n| flag | value |\n|---|---|\n"
+    )
     assert "\n| seed | 7 |\n" in first
-    assert run_card.text("python train.py", CONFIG, 40).startswith("resumed at step 40\n\n    python")
+    assert run_card.text("python train.py", CONFIG, 40).startswith(
+        "resumed at step 40\n\n    python"
+    )
     assert run_card.text("", CONFIG, 0).startswith("begun\n\n| flag | value |")
 
 

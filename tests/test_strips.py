@@ -9,7 +9,7 @@ from tf_advseg.data.classes import CITYSCAPES, VOC2012, Classes
 from tf_advseg.evaluation import pictures, strips
 
 STREETS = Classes("streets", ("sky", "road", "car"), ((70, 130, 180), (128, 64, 128), (0, 0, 142)))
-GAP, LINE = 12, 24  # Pixels between pictures; of a line of text.
+GAP, LINE, BELOW = 12, 24, 4  # Pixels between pictures; of a line of text; below a caption.
 WHITE = (255, 255, 255)
 
 
@@ -27,7 +27,7 @@ def case(height, width, classes=STREETS, seed=0):
 
 def panels_of(strip, width, height, lines=1):
     """The five pictures, by where they must be."""
-    top = GAP + LINE * lines
+    top = GAP + LINE * lines + BELOW
     column = max(width, 160)
     lefts = [GAP + index * (column + GAP) for index in range(5)]
     return [strip[top : top + height, left : left + width] for left in lefts]
@@ -37,7 +37,7 @@ def test_small_pictures_are_repeated_whole_and_side_by_side():
     image, label, class_ids, confidence = case(96, 80)
     strip = strips.strip(image, label, class_ids, confidence, STREETS)
     assert strip.dtype == np.uint8
-    panels = panels_of(strip, 5 * 80, 5 * 96, lines=2)
+    panels = panels_of(strip, 5 * 80, 5 * 96)
 
     def whole(picture):
         return np.kron(picture, np.ones((5, 5, 1), int))
@@ -51,7 +51,7 @@ def test_small_pictures_are_repeated_whole_and_side_by_side():
         # All but the classes' numbers.
         assert 0.98 < same.mean() < 1
     # Nothing is between the pictures.
-    assert (strip[GAP + 2 * LINE : GAP + 2 * LINE + 480, GAP + 400 : 2 * GAP + 400] == 255).all()
+    assert (strip[:, GAP + 400 : 2 * GAP + 400] == 255).all(axis=(1, 2))[: GAP + LINE + 480].all()
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def drawn(text, size):
 
 
 def holds(area, text, size):
-    """Whether a text is drawn somewhere in an area; its pixels may differ a little in brightness."""
+    """Whether a text is drawn somewhere in an area, but for a few pixels at its edges."""
     dark, wanted = (area < 128).all(axis=-1), drawn(text, size)
     windows = np.lib.stride_tricks.sliding_window_view(dark, wanted.shape)
     return bool(((windows == wanted).mean(axis=(2, 3)) > 0.97).any())
@@ -150,20 +150,21 @@ def test_legend_has_each_color_with_its_number_and_name_behind_it(classes):
     blank = np.full((240, 480), 255, np.uint8)
     image, *_, confidence = case(240, 480)
     strip = strips.strip(image * 0, blank, blank, confidence, classes)
-    below = GAP + LINE + 240 + GAP
+    below = GAP + LINE + BELOW + 240 + GAP
     legend = strip[below:]
     assert (legend.shape[0] - GAP) % LINE == 0
     rows = (legend.shape[0] - GAP) // LINE
     assert rows == (1 if classes is STREETS else 2)
     before = (-1, 0)
-    for number, (name, color) in enumerate(zip(classes.names, classes.colors)):
+    for name, color in zip(classes.names, classes.colors):
         ((top, left),) = swatches(legend, color)
         assert (top // LINE, left) > before
         before = top // LINE, left
         box = legend[top : top + 18, left : left + 28]
         assert (box != color).any(), "no number in it"
         luminance = np.dot(color, (0.299, 0.587, 0.114))
-        assert (box == (0 if luminance > 140 else 255)).all(axis=-1).any()
+        number = 0 if luminance > 140 else 255
+        assert (np.abs(box - float(number)) < 80).all(axis=-1).sum() > 5
         line = legend[top // LINE * LINE : (top // LINE + 1) * LINE, left + 28 : left + 28 + 220]
         assert holds(line, name, 17), name
     ((top, left),) = swatches(legend, VOID_COLOR)
@@ -185,7 +186,7 @@ def test_legend_of_a_narrow_strip_takes_many_lines_and_cuts_long_names():
 
 def test_bar_has_all_colors_of_the_confidence_from_0_to_1():
     strip = strips.strip(*case(240, 480), STREETS)
-    below = GAP + LINE + 240 + GAP
+    below = GAP + LINE + BELOW + 240 + GAP
     left = strip.shape[1] - GAP - 480
     area = strip[below : below + LINE, left : left + 480]
     colored = (area[LINE // 2] != area[LINE // 2, :, :1]).any(axis=-1)

@@ -231,7 +231,7 @@ def test_strips_show_the_images_and_their_truth(run, validation):
         assert strip.shape == (int(height), int(width), 3)
         image, label = picture_of(run, index)
         # 64x48 pixels, each as 7x7; the pictures are 12 pixels apart, below a line of captions.
-        top = 12 + 24
+        top = 12 + 24 + 4
         shown, truth = (
             strip[top : top + 7 * 48 : 7, left : left + 7 * 64 : 7] for left in (12, 24 + 7 * 64)
         )

@@ -66,7 +66,7 @@ def test_parts_of_all_workers_add_up_to_the_whole(measure, protocol):
         np.testing.assert_array_equal(sum(parts), expected)
     parts = first.cross_entropy_sum + second.cross_entropy_sum
     assert parts == pytest.approx(whole.cross_entropy_sum, rel=1e-6)
-    assert 0.5 < whole.cross_entropy < 5
+    assert whole.cross_entropy > 0.5
     assert np.count_nonzero(whole.confusion.sum(axis=0)) > 1
     # The chief shows the first images.
     assert list(strips) == ["val_0", "val_1", "val_2", "val_3"]

@@ -11,7 +11,7 @@ from tf_advseg.data import VOID_LABEL
 from tf_advseg.evaluation import batching, metrics, selection
 from tf_advseg.evaluation.inference import Prediction
 
-# The least probability that a float32 has in full; a softmax gives 0 for less. Its logarithm is -87.
+# The least that a float32 has in full, exp(-87). A softmax gives 0 for less.
 _LEAST_PROBABILITY = float(np.finfo(np.float32).tiny)
 
 
@@ -25,7 +25,7 @@ class Scores:
       probability: the same, by the largest probability.
       t_semi: the confidence above which a pixel counts as selected; a threshold of `confidence`.
       images: number of images.
-      cross_entropy_sum: -log of the true class's probability, in nats, over the pixels with a class.
+      cross_entropy_sum: -log of the true class's probability, in nats, over pixels with a class.
     """
 
     confusion: np.ndarray

@@ -53,7 +53,7 @@ def _box_sums(mask: np.ndarray, height: int, width: int) -> np.ndarray:
     """Returns how many pixels are set in the box at each corner, by an integral image."""
     total = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int64)
     total[1:, 1:] = mask.cumsum(axis=0).cumsum(axis=1)
-    ends = total[height:, width:], total[:-height or None, :-width or None]
+    ends = total[height:, width:], total[: -height or None, : -width or None]
     sides = total[height:, : -width or None], total[: -height or None, width:]
     return ends[0] + ends[1] - sides[0] - sides[1]
 

@@ -26,6 +26,7 @@ _LEAST_COLUMN = 160  # Pixels; a picture may be narrower than its caption.
 _WHITE, _BLACK, _OUTLINE = (255, 255, 255), (0, 0, 0), (128, 128, 128)
 _CAPTION_SIZE, _LEGEND_SIZE, _NUMBER_SIZE = 18, 17, 14
 _LINE = 24  # Pixels from one line of text to the next.
+_BELOW_CAPTION = 4
 _SWATCH = (30, 20)  # Width and height of a colour in the legend.
 _AFTER_SWATCH, _AFTER_NAME = 6, 20
 _TO_NAME = _SWATCH[0] + _AFTER_SWATCH
@@ -71,7 +72,8 @@ def strip(
     column = max(size[0], _LEAST_COLUMN)
     captions = {title: _wrapped(title, column) for title in panels}
     below_captions = _MARGIN + _LINE * max(map(len, captions.values()))
-    below_panels = below_captions + size[1] + _MARGIN
+    panels_top = below_captions + _BELOW_CAPTION
+    below_panels = panels_top + size[1] + _MARGIN
     legend_width = (len(panels) - 1) * (column + _MARGIN) - _MARGIN
     rows = _legend_rows(classes, legend_width)
     width = _MARGIN + len(panels) * (column + _MARGIN)
@@ -83,7 +85,7 @@ def strip(
         top = below_captions - _LINE * len(captions[title])
         for number, line in enumerate(captions[title]):
             _text(draw, (left, top + _LINE * number), line, _CAPTION_SIZE)
-        canvas.paste(Image.fromarray(panel), (left, below_captions))
+        canvas.paste(Image.fromarray(panel), (left, panels_top))
     _draw_legend(draw, (_MARGIN, below_panels), rows)
     _draw_bar(canvas, (width - _MARGIN - column, below_panels), column)
     return np.asarray(canvas)

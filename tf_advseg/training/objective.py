@@ -104,8 +104,8 @@ class Objective:
     def confidences(self, judged: Maps, batch: Batch) -> dict[str, tf.Tensor]:
         """Returns how true the discriminator takes true labels, and predictions, to be.
 
-        Both are means in 0-1 over the pixels of labeled images that count, float32 []. 1 and 0 are a
-        discriminator that has won, 0.5 of both is one that cannot tell them apart.
+        Both are means in 0-1 over the pixels of labeled images that count, float32 []. A
+        discriminator that has won says 1 and 0; one that cannot tell them apart, the same of both.
         """
         counts = batch.labels != VOID_LABEL
         return {

@@ -1,4 +1,4 @@
-"""The part of a run that one process does: the steps that are left, validations, and the results."""
+"""The part of a run that one process does: the steps that are left, and the results."""
 
 import math
 import sys
