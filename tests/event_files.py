@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer
 from tensorboard.backend.event_processing.event_accumulator import TENSORS, EventAccumulator
 from tensorboard.context import RequestContext
+from tensorboard.data import provider
 from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 
@@ -66,6 +67,16 @@ def sessions(folder: Path) -> dict[str, dict[str, Any]]:
     )
     handler = list_session_groups.Handler(RequestContext(), context, "", request)
     return {group.name: _row(group) for group in handler.run().session_groups}
+
+
+def columns(folder: Path) -> list[str]:
+    """Returns the settings of that table in TensorBoard's order."""
+    context = backend_context.Context(served(folder))
+    found = context.hparams_metadata(RequestContext(), "")
+    experiment = context.experiment_from_metadata(
+        RequestContext(), "", True, found, provider.ListHyperparametersResult([], [])
+    )
+    return [info.name for info in experiment.hparam_infos]
 
 
 def _row(group: api_pb2.SessionGroup) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import re
+import shlex
+import subprocess
 
 import pytest
 from google.protobuf import json_format
@@ -73,6 +75,13 @@ def test_page_shows_every_curve_once(method):
 def test_page_shows_loss_scales_where_there_are_some():
     layout = run_card.layout(tags_of("semi", "mixed_float16"))
     assert charts(layout)["optimizers"] == ["learning rates", "loss scales", "images per second"]
+
+
+def test_columns_that_differ_in_a_table_of_runs_come_first(tmp_path):
+    with recorded(tmp_path):
+        pass
+    first = ["backbone", "labeled_fraction", "learning_rate", "method", "seed"]
+    assert event_files.columns(tmp_path)[:6] == [*first, "align_corners"]
 
 
 def recorded(folder, config=CONFIG, method="baseline"):
@@ -158,6 +167,18 @@ def test_text_has_the_command_and_when_it_was_given():
         "resumed at step 40\n\n    python"
     )
     assert run_card.text("", CONFIG, 0).startswith("begun\n\n| flag | value |")
+
+
+def test_long_command_is_broken_where_a_shell_takes_it():
+    command = "python train.py " + " ".join(f"--flag{i} 'a b {i}'" for i in range(12))
+    _, shown, *_ = run_card.text(command, CONFIG, 0).split("\n\n")
+    lines = shown.splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith("    ") and len(line) < 100 for line in lines)
+    done = subprocess.run(
+        ["sh", "-c", f"printf '%s;' {shown}"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split(";")[:-1] == shlex.split(command)
 
 
 def test_bar_in_a_setting_does_not_end_its_cell():

@@ -25,12 +25,24 @@ def case(height, width, classes=STREETS, seed=0):
     return image, label.astype(np.uint8), class_ids.astype(np.int32), confidence
 
 
+def corners(width, height, lines=1):
+    """Where the five pictures must be, and the legend as a sixth: (top, left) of each.
+
+    Args:
+      width: of a picture.
+      height: of a picture.
+      lines: of the captions of the second row; those of the first have one.
+    """
+    first = GAP + LINE + BELOW
+    second = first + height + GAP + LINE * lines + BELOW
+    lefts = [GAP + index * (max(width, 160) + GAP) for index in range(3)]
+    return [(top, left) for top in (first, second) for left in lefts]
+
+
 def panels_of(strip, width, height, lines=1):
     """The five pictures, by where they must be."""
-    top = GAP + LINE * lines + BELOW
-    column = max(width, 160)
-    lefts = [GAP + index * (column + GAP) for index in range(5)]
-    return [strip[top : top + height, left : left + width] for left in lefts]
+    places = corners(width, height, lines)[:5]
+    return [strip[top : top + height, left : left + width] for top, left in places]
 
 
 def test_small_pictures_are_repeated_whole_and_side_by_side():
@@ -51,7 +63,7 @@ def test_small_pictures_are_repeated_whole_and_side_by_side():
         # All but the classes' numbers.
         assert 0.98 < same.mean() < 1
     # Nothing is between the pictures.
-    assert (strip[:, GAP + 400 : 2 * GAP + 400] == 255).all(axis=(1, 2))[: GAP + LINE + 480].all()
+    assert (strip[:, GAP + 400 : 2 * GAP + 400] == 255).all()
 
 
 @pytest.mark.parametrize(
@@ -70,8 +82,8 @@ def test_pictures_are_shown_in_a_size_that_can_be_seen(size, shown):
     assert strips.shown_size(*size) == shown
     width, height = size
     strip = strips.strip(*case(height, width), STREETS)
-    assert strip.shape[1] == GAP + 5 * (shown[0] + GAP)
-    assert shown[1] < strip.shape[0] < shown[1] + 8 * LINE
+    assert strip.shape[1] == GAP + 3 * (shown[0] + GAP)
+    assert strip.shape[0] - (2 * shown[1] + 6 * LINE) in range(-LINE, LINE)
 
 
 def test_large_classes_keep_their_colors_when_they_shrink():
@@ -112,27 +124,29 @@ def holds(area, text, size):
 def test_caption_is_above_each_picture():
     strip = strips.strip(*case(480, 480), STREETS)
     titles = ("input", "truth", "prediction", "error: wrong is dark", "confidence")
-    for index, title in enumerate(titles):
-        left = GAP + index * (480 + GAP)
-        assert holds(strip[: GAP + LINE, left : left + 480], title, 18), title
-        assert not ink(strip, 0, GAP, left, left + 480)
+    for title, (top, left) in zip(titles, corners(480, 480)):
+        line = top - BELOW - LINE
+        assert holds(strip[line:top, left : left + 480], title, 18), title
+        # It does not touch the picture.
+        assert not ink(strip, top - 2, top, left, left + 480)
     strip = strips.strip(*case(480, 480), STREETS, strips.LARGEST_PROBABILITY)
-    assert holds(strip[: GAP + LINE, -480 - GAP :], "largest probability", 18)
+    top, left = corners(480, 480)[4]
+    assert holds(strip[top - BELOW - LINE : top, left : left + 480], "largest probability", 18)
 
 
 def test_caption_of_a_narrow_picture_takes_several_lines():
     strip = strips.strip(*case(480, 100), STREETS)
     # "error: wrong is dark, right is light, void is grey", in 160 pixels.
     lines = 3
-    shown = panels_of(strip, 100, 480, lines)[0]
-    np.testing.assert_array_equal(shown, case(480, 100)[0])
-    left = GAP + 3 * (160 + GAP)
+    np.testing.assert_array_equal(panels_of(strip, 100, 480, lines)[0], case(480, 100)[0])
+    top, left = corners(100, 480, lines)[3]
+    begin = top - BELOW - lines * LINE
     for line in range(lines):
-        top = GAP + line * LINE
-        assert ink(strip, top, top + LINE, left, left + 160)
-    # Shorter captions stand right above their pictures.
-    assert not ink(strip, GAP, GAP + (lines - 1) * LINE, 0, left - GAP)
-    assert ink(strip, GAP + (lines - 1) * LINE, GAP + lines * LINE, 0, 160)
+        assert ink(strip, begin + line * LINE, begin + (line + 1) * LINE, left, left + 160)
+    # A shorter caption stands right above its picture.
+    left = corners(100, 480, lines)[4][1]
+    assert not ink(strip, begin, begin + (lines - 1) * LINE, left, left + 160)
+    assert ink(strip, begin + (lines - 1) * LINE, top, left, left + 160)
 
 
 def swatches(strip, color):
@@ -150,23 +164,20 @@ def test_legend_has_each_color_with_its_number_and_name_behind_it(classes):
     blank = np.full((240, 480), 255, np.uint8)
     image, *_, confidence = case(240, 480)
     strip = strips.strip(image * 0, blank, blank, confidence, classes)
-    below = GAP + LINE + BELOW + 240 + GAP
-    legend = strip[below:]
-    assert (legend.shape[0] - GAP) % LINE == 0
-    rows = (legend.shape[0] - GAP) // LINE
-    assert rows == (1 if classes is STREETS else 2)
+    top, left = corners(480, 240)[5]
+    legend = strip[top:, left : left + 480]
     before = (-1, 0)
     for name, color in zip(classes.names, classes.colors):
         ((top, left),) = swatches(legend, color)
         assert (top // LINE, left) > before
         before = top // LINE, left
         box = legend[top : top + 18, left : left + 28]
-        assert (box != color).any(), "no number in it"
         luminance = np.dot(color, (0.299, 0.587, 0.114))
         number = 0 if luminance > 140 else 255
         assert (np.abs(box - float(number)) < 80).all(axis=-1).sum() > 5
-        line = legend[top // LINE * LINE : (top // LINE + 1) * LINE, left + 28 : left + 28 + 220]
-        assert holds(line, name, 17), name
+        line = legend[top // LINE * LINE : (top // LINE + 1) * LINE, left + 28 :]
+        assert holds(line[:, :220], name, 17), name
+    assert before[0] == (0 if classes is STREETS else 4)
     ((top, left),) = swatches(legend, VOID_COLOR)
     assert (top // LINE, left) > before
     assert (legend[top : top + 18, left : left + 28] == VOID_COLOR).all()
@@ -175,19 +186,24 @@ def test_legend_has_each_color_with_its_number_and_name_behind_it(classes):
 def test_legend_of_a_narrow_strip_takes_many_lines_and_cuts_long_names():
     classes = Classes("long", ("x" * 400, *VOC2012.names[1:]), VOC2012.colors)
     strip = strips.strip(*case(160, 20, classes), classes)
-    below = strip.shape[0] - GAP
-    # It stays left of the colours of the confidence.
-    right = GAP + 4 * (160 + GAP) - GAP
-    bar = strip.shape[1] - GAP - 160
-    assert (strip[below - 4 * LINE : below, right:bar] == 255).all()
-    assert not ink(strip, below - 3 * LINE, below, bar, strip.shape[1])
-    assert ink(strip, below - LINE, below, GAP, right)
+    # 20 pixels are shown as 60, in columns of 160; the first name takes a line of its own.
+    top, left = corners(60, 480, 3)[5]
+    assert swatches(strip[top : top + LINE, left : left + 160], classes.colors[0])
+    assert (strip[top : top + LINE, left + 160 :] == 255).all()
+    assert ink(strip, top, top + LINE, left + 120, left + 160)
+    assert swatches(strip[top + LINE :, left:], classes.colors[1])[0][0] < LINE
+    # It grows down, beyond the pictures if need be.
+    strip = strips.strip(*case(20, 60, classes), classes)
+    top, left = corners(480, 160)[5]
+    assert strip.shape[0] > top + 160 + LINE + GAP + BELOW
+    assert ink(strip, strip.shape[0] - GAP - LINE, strip.shape[0] - GAP, left, left + 480)
+    assert (strip[-GAP:] == 255).all()
 
 
-def test_bar_has_all_colors_of_the_confidence_from_0_to_1():
+def test_bar_below_the_confidence_has_all_its_colors_from_0_to_1():
     strip = strips.strip(*case(240, 480), STREETS)
-    below = GAP + LINE + BELOW + 240 + GAP
-    left = strip.shape[1] - GAP - 480
+    top, left = corners(480, 240)[4]
+    below = top + 240 + BELOW
     area = strip[below : below + LINE, left : left + 480]
     colored = (area[LINE // 2] != area[LINE // 2, :, :1]).any(axis=-1)
     bar = area[LINE // 2, colored]

@@ -98,7 +98,7 @@ def test_command_and_configuration_are_shown_as_a_text(run, train):
     card = train["run"][0].item().decode()
     began, command, table = card.split("\n\n")
     assert began == "begun"
-    words = shlex.split(command)
+    words = shlex.split(command.replace("\\\n", ""))
     assert words[:2] == ["python", "train.py"]
     assert words[2 : 2 + len(SHARED)] == list(SHARED)
     assert words[-2:] == ["--run_dir", str(run.folder)]

@@ -1,4 +1,4 @@
-"""An image, its truth and what is predicted of it, side by side, with captions and a legend.
+"""An image, its truth and what is predicted of it in one picture, with captions and a legend.
 
 Classes are told by number too, for those who cannot tell their colours apart.
 """
@@ -22,6 +22,7 @@ SIDE = 480
 CONFIDENCE, LARGEST_PROBABILITY = "confidence", "largest probability"
 
 _MARGIN = 12  # Pixels between pictures, and around all.
+_COLUMNS = 3
 _LEAST_COLUMN = 160  # Pixels; a picture may be narrower than its caption.
 _WHITE, _BLACK, _OUTLINE = (255, 255, 255), (0, 0, 0), (128, 128, 128)
 _CAPTION_SIZE, _LEGEND_SIZE, _NUMBER_SIZE = 18, 17, 14
@@ -44,7 +45,9 @@ def strip(
     classes: Classes,
     confidence_name: str = CONFIDENCE,
 ) -> np.ndarray:
-    """Returns input, truth, prediction, error and confidence side by side, and below a legend.
+    """Returns input, truth and prediction, and below them error, confidence and a legend.
+
+    Two rows, because TensorBoard shows pictures in cards that are not wide.
 
     Args:
       image: uint8 [H, W, 3].
@@ -70,25 +73,46 @@ def strip(
         ),
     }
     column = max(size[0], _LEAST_COLUMN)
-    captions = {title: _wrapped(title, column) for title in panels}
-    below_captions = _MARGIN + _LINE * max(map(len, captions.values()))
-    panels_top = below_captions + _BELOW_CAPTION
-    below_panels = panels_top + size[1] + _MARGIN
-    legend_width = (len(panels) - 1) * (column + _MARGIN) - _MARGIN
-    rows = _legend_rows(classes, legend_width)
-    width = _MARGIN + len(panels) * (column + _MARGIN)
-    canvas = Image.new("RGB", (width, below_panels + _LINE * len(rows) + _MARGIN), _WHITE)
+    cells = _cells(list(panels), column, size[1])
+    last = cells[-1]
+    bar_corner = last.left, last.top + size[1] + _BELOW_CAPTION
+    legend_corner = last.left + column + _MARGIN, last.top
+    legend = _legend_rows(classes, column)
+    bottom = max(bar_corner[1] + _LINE, legend_corner[1] + _LINE * len(legend))
+    width = _MARGIN + _COLUMNS * (column + _MARGIN)
+    canvas = Image.new("RGB", (width, bottom + _MARGIN), _WHITE)
     draw = ImageDraw.Draw(canvas)
-    for index, (title, panel) in enumerate(panels.items()):
-        left = _MARGIN + index * (column + _MARGIN)
-        # A short caption stands right above its picture.
-        top = below_captions - _LINE * len(captions[title])
-        for number, line in enumerate(captions[title]):
-            _text(draw, (left, top + _LINE * number), line, _CAPTION_SIZE)
-        canvas.paste(Image.fromarray(panel), (left, panels_top))
-    _draw_legend(draw, (_MARGIN, below_panels), rows)
-    _draw_bar(canvas, (width - _MARGIN - column, below_panels), column)
+    for cell in cells:
+        # A caption of fewer lines than its neighbour stands right above its picture.
+        first = cell.top - _BELOW_CAPTION - _LINE * len(cell.caption)
+        for number, line in enumerate(cell.caption):
+            _text(draw, (cell.left, first + _LINE * number), line, _CAPTION_SIZE)
+        canvas.paste(Image.fromarray(panels[cell.title]), (cell.left, cell.top))
+    _draw_legend(draw, legend_corner, legend)
+    _draw_bar(canvas, bar_corner, column)
     return np.asarray(canvas)
+
+
+class _Cell(NamedTuple):
+    """A picture's title, the lines of its caption, and its upper left corner."""
+
+    title: str
+    caption: list[str]
+    left: int
+    top: int
+
+
+def _cells(titles: list[str], column: int, height: int) -> list[_Cell]:
+    """Arranges pictures of a height in rows of columns of a width."""
+    cells, top = [], _MARGIN
+    for first in range(0, len(titles), _COLUMNS):
+        row = titles[first : first + _COLUMNS]
+        captions = [_wrapped(title, column) for title in row]
+        top += _LINE * max(map(len, captions)) + _BELOW_CAPTION
+        for index, (title, caption) in enumerate(zip(row, captions)):
+            cells.append(_Cell(title, caption, _MARGIN + index * (column + _MARGIN), top))
+        top += height + _MARGIN
+    return cells
 
 
 def shown_size(width: int, height: int) -> tuple[int, int]:

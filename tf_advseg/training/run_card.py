@@ -7,6 +7,8 @@ text with the command.
 import contextlib
 import dataclasses
 import re
+import shlex
+import textwrap
 import types
 import typing
 from collections.abc import Iterable, Iterator
@@ -58,13 +60,14 @@ _CHARTS = {
 _NO_HPARAMS = ("data_dir", "run_dir", "data_service", "resume", "profile")
 #: Of these the file's name is shown, without its folder.
 _FILES = ("weights", "labeled_list")
-#: TensorBoard shows the first few unless told otherwise: what differs in a table of runs.
+#: TensorBoard shows five columns unless told otherwise: these differ in a table of runs.
 _FIRST_HPARAMS = ("method", "labeled_fraction", "seed", "backbone", "learning_rate")
 _TYPES = {
     bool: api_pb2.DATA_TYPE_BOOL,
     int: api_pb2.DATA_TYPE_FLOAT64,
     float: api_pb2.DATA_TYPE_FLOAT64,
 }
+_LINE_LENGTH = 70  # Letters of a command after which the next flag is in another line.
 _METRICS = {MEAN_IOU: "mean IoU", BEST: "best mean IoU", PIXEL_ACCURACY: "pixel accuracy"}
 
 
@@ -133,8 +136,18 @@ def text(command: str, config: TrainConfig, first_step: int) -> str:
       first_step: the step at which that was.
     """
     began = f"resumed at step {first_step}" if first_step else "begun"
-    shown = f"\n\n    {command}" if command else ""
-    return f"{began}{shown}\n\n{flags.to_markdown(config)}"
+    shown = textwrap.indent(_in_lines(command), "    ")
+    return "\n\n".join(filter(None, (began, shown, flags.to_markdown(config))))
+
+
+def _in_lines(command: str) -> str:
+    """Breaks a long command into lines, so that it can still be given to a shell."""
+    lines: list[list[str]] = [[]]
+    for word in map(shlex.quote, shlex.split(command)):
+        if word.startswith("--") and len(" ".join(lines[-1])) > _LINE_LENGTH:
+            lines.append([])
+        lines[-1].append(word)
+    return " \\\n  ".join(" ".join(line) for line in lines)
 
 
 def _write(writer: tf.summary.SummaryWriter, *summaries: Any) -> None:
@@ -146,8 +159,7 @@ def _write(writer: tf.summary.SummaryWriter, *summaries: Any) -> None:
 
 def _hparam_names() -> list[str]:
     names = [field.name for field in dataclasses.fields(TrainConfig)]
-    rest = [name for name in names if name not in (*_NO_HPARAMS, *_FIRST_HPARAMS)]
-    return [*_FIRST_HPARAMS, *rest]
+    return [name for name in names if name not in _NO_HPARAMS]
 
 
 def _hparam_value(name: str, value: Any) -> Any:
@@ -165,6 +177,8 @@ def _hparam_info(name: str, annotation: Any) -> api_pb2.HParamInfo:
     if isinstance(annotation, types.UnionType):
         (annotation,) = set(typing.get_args(annotation)) - {types.NoneType}
     info = api_pb2.HParamInfo(name=name, type=_TYPES.get(annotation, api_pb2.DATA_TYPE_STRING))
+    # TensorBoard lists by name, but first what it is told to differ.
+    info.differs = name in _FIRST_HPARAMS
     if annotation is bool:
         info.domain_discrete.extend([False, True])
     return info

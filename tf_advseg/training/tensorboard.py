@@ -148,8 +148,16 @@ class ValidationSummaries:
         self._writer.flush()
 
 
-def writer(folder: Path | None, name: str = "", suffix: str = "") -> tf.summary.SummaryWriter:
-    """Returns a writer of event files to a folder in `folder`; of none, if that is None."""
+def writer(
+    folder: Path | None, name: str = "", suffix: str | None = None
+) -> tf.summary.SummaryWriter:
+    """Returns a writer of event files to a folder in `folder`; of none, if that is None.
+
+    Args:
+      folder: of the run's event files.
+      name: of the run in TensorBoard.
+      suffix: the end of the file's name; None for TensorFlow's own.
+    """
     if folder is None:
         return tf.summary.create_noop_writer()
     return tf.summary.create_file_writer(str(folder / name), filename_suffix=suffix)
