@@ -153,6 +153,15 @@ def test_profile_of_a_training_that_is_stopped_is_written(tmp_path):
     assert profiled_executions(tmp_path) == 2
 
 
+def test_profile_of_a_run_resumed_amid_its_steps_has_the_rest(tmp_path):
+    said = []
+    profile = callbacks.Profile(tmp_path, 1, 5, Stopwatch(), said.append)
+    for step in (3, 4, 5):
+        profile.on_step(step, {})
+    assert "the steps 4 to 5 in" in said[0]
+    assert list(tmp_path.glob("plugins/profile/*/*.xplane.pb"))
+
+
 @pytest.mark.parametrize(("place", "start", "stop"), [("p", 0, 0), (None, 1, 3), ("p", 1, 2)])
 def test_no_profile_is_recorded_where_none_is_due(tmp_path, place, start, stop):
     said = []

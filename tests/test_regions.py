@@ -30,6 +30,15 @@ def test_bent_region_has_its_number_inside_of_it():
     assert (class_ids[top : top + 2, left : left + 2] == 4).all()
 
 
+def test_boxes_do_not_overlap():
+    # Boxes fit at two corners that do not touch: at the left, and one to the right and below.
+    class_ids = image_of("1110", "1111", "1111", "0111")
+    assert [place[1:] for place in regions.places(class_ids, 3, 3)] == [(0, 0)]
+    assert len(regions.places(np.repeat(class_ids, 2, axis=1), 3, 3)) == 1
+    both = np.concatenate([class_ids, class_ids], axis=1)
+    assert [place[1:] for place in regions.places(both, 3, 3)] == [(0, 0), (0, 4)]
+
+
 def test_picture_that_is_smaller_than_the_box_has_none():
     assert regions.places(np.zeros((3, 9), int), 4, 4) == []
     assert regions.places(np.zeros((9, 3), int), 4, 4) == []

@@ -230,17 +230,17 @@ def test_strips_show_the_images_and_their_truth(run, validation):
         strip = tf.io.decode_png(png).numpy()
         assert strip.shape == (int(height), int(width), 3)
         image, label = picture_of(run, index)
-        # 64x48 pixels, each as 7x7; the pictures are 12 pixels apart, below a line of captions.
+        # 64x48 pixels, each as 4x4; the pictures are 12 pixels apart, below a line of captions.
         top = 12 + 24 + 4
         shown, truth = (
-            strip[top : top + 7 * 48 : 7, left : left + 7 * 64 : 7] for left in (12, 24 + 7 * 64)
+            strip[top : top + 4 * 48 : 4, left : left + 4 * 64 : 4] for left in (12, 24 + 4 * 64)
         )
         np.testing.assert_array_equal(shown, image)
         palette = np.full((256, 3), VOID_COLOR)
         palette[:3] = COLORS[:3]
         # But for the numbers of the classes.
         same = (truth == palette[label]).all(axis=-1)
-        assert 0.95 < same.mean() < 1
+        assert 0.9 < same.mean() < 1
 
 
 TRAINED = {

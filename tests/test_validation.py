@@ -12,6 +12,7 @@ from tf_advseg.config import train_config
 from tf_advseg.data import files, splits
 from tf_advseg.models.layers import Normalize
 from tf_advseg.recipe import Recipe
+from tf_advseg.training import validation
 from tf_advseg.training.trainer import AdversarialTrainer
 from tf_advseg.training.validation import Validation
 from tf_advseg.training.workers import Workers
@@ -68,12 +69,17 @@ def test_parts_of_all_workers_add_up_to_the_whole(measure, protocol):
     assert parts == pytest.approx(whole.cross_entropy_sum, rel=1e-6)
     assert whole.cross_entropy > 0.5
     assert np.count_nonzero(whole.confusion.sum(axis=0)) > 1
-    # The chief shows the first images.
     assert list(strips) == ["val_0", "val_1", "val_2", "val_3"]
     assert list(of_first) == ["val_0", "val_1"]
     for name, strip in of_first.items():
         np.testing.assert_array_equal(strip, strips[name])
     assert not np.array_equal(strips["val_0"], strips["val_1"])
+
+
+def test_strips_are_spread_over_the_images(measure, monkeypatch):
+    monkeypatch.setattr(validation, "_STRIPS", 2)
+    assert list(measure(OneWorker())[1]) == ["val_0", "val_2"]
+    assert list(measure(OneWorker(1, 2))[1]) == ["val_2", "val_3"]
 
 
 def test_scores_are_those_of_all_workers_together(measure):

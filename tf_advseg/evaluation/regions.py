@@ -16,7 +16,8 @@ class Place(NamedTuple):
 def places(class_ids: np.ndarray, height: int, width: int) -> list[Place]:
     """Returns a box for each region that is large enough to hold one, in its middle.
 
-    A region that is only joined by a bridge narrower than the box gets one on each side.
+    A region that is only joined by a bridge narrower than the box gets one on each side. No two
+    boxes overlap.
 
     Args:
       class_ids: integers [H, W].
@@ -27,13 +28,15 @@ def places(class_ids: np.ndarray, height: int, width: int) -> list[Place]:
         return []
     fits = _uniform_boxes(class_ids, height, width)
     labels = connected(fits)
-    found = []
-    for label in np.unique(labels[fits]):
+    found: list[Place] = []
+    numbers, sizes = np.unique(labels[fits], return_counts=True)
+    for label in numbers[np.argsort(-sizes, kind="stable")]:
         corners = np.argwhere(labels == label)
         # The corner nearest to the mean: the mean itself may be outside of a bent region.
         nearest = np.square(corners - corners.mean(axis=0)).sum(axis=1).argmin()
         top, left = corners[nearest].tolist()
-        found.append(Place(int(class_ids[top, left]), top, left))
+        if not any(abs(top - p.top) < height and abs(left - p.left) < width for p in found):
+            found.append(Place(int(class_ids[top, left]), top, left))
     return found
 
 

@@ -15,14 +15,14 @@ from tf_advseg.data import VOID_COLOR
 from tf_advseg.data.classes import Classes
 from tf_advseg.evaluation import pictures, regions
 
-#: The longer side of a picture, in pixels: larger ones are made smaller, and smaller ones are
-#: repeated a whole number of times.
-SIDE = 480
+#: Pixels; what TensorBoard has for a picture in a window of 1400.
+WIDTH = 984
 #: Captions of the confidence: the discriminator's, or that of a run without one.
 CONFIDENCE, LARGEST_PROBABILITY = "confidence", "largest probability"
 
 _MARGIN = 12  # Pixels between pictures, and around all.
-_COLUMNS = 3
+# Pictures that are so many times as wide as high stand in two columns, others in three.
+_WIDE = 1.6
 _LEAST_COLUMN = 160  # Pixels; a picture may be narrower than its caption.
 _WHITE, _BLACK, _OUTLINE = (255, 255, 255), (0, 0, 0), (128, 128, 128)
 _CAPTION_SIZE, _LEGEND_SIZE, _NUMBER_SIZE = 18, 17, 14
@@ -32,7 +32,7 @@ _SWATCH = (30, 20)  # Width and height of a colour in the legend.
 _AFTER_SWATCH, _AFTER_NAME = 6, 20
 _TO_NAME = _SWATCH[0] + _AFTER_SWATCH
 _PADDING = 4  # Pixels around a class's number.
-_ERROR = "error: wrong is dark, right is light, void is grey"
+_ERROR = "error: wrong dark, right light, void grey"
 
 Color = tuple[int, int, int]
 
@@ -45,9 +45,7 @@ def strip(
     classes: Classes,
     confidence_name: str = CONFIDENCE,
 ) -> np.ndarray:
-    """Returns input, truth and prediction, and below them error, confidence and a legend.
-
-    Two rows, because TensorBoard shows pictures in cards that are not wide.
+    """Returns input, truth, prediction, error, confidence and a legend, in rows of two or three.
 
     Args:
       image: uint8 [H, W, 3].
@@ -58,9 +56,9 @@ def strip(
       confidence_name: the caption of the confidence.
 
     Returns:
-      uint8 [H', W', 3], of any size.
+      uint8 [H', W', 3], W' at most WIDTH.
     """
-    size = shown_size(image.shape[1], image.shape[0])
+    columns, size = arrangement(image.shape[1], image.shape[0])
     label, class_ids = (_resized(np.asarray(ids, np.uint8), size) for ids in (label, class_ids))
     confidence = np.asarray(confidence, np.float32)
     panels = {
@@ -73,13 +71,13 @@ def strip(
         ),
     }
     column = max(size[0], _LEAST_COLUMN)
-    cells = _cells(list(panels), column, size[1])
+    cells = _cells(list(panels), columns, column, size[1])
     last = cells[-1]
     bar_corner = last.left, last.top + size[1] + _BELOW_CAPTION
     legend_corner = last.left + column + _MARGIN, last.top
     legend = _legend_rows(classes, column)
     bottom = max(bar_corner[1] + _LINE, legend_corner[1] + _LINE * len(legend))
-    width = _MARGIN + _COLUMNS * (column + _MARGIN)
+    width = _MARGIN + columns * (column + _MARGIN)
     canvas = Image.new("RGB", (width, bottom + _MARGIN), _WHITE)
     draw = ImageDraw.Draw(canvas)
     for cell in cells:
@@ -102,11 +100,11 @@ class _Cell(NamedTuple):
     top: int
 
 
-def _cells(titles: list[str], column: int, height: int) -> list[_Cell]:
-    """Arranges pictures of a height in rows of columns of a width."""
+def _cells(titles: list[str], columns: int, column: int, height: int) -> list[_Cell]:
+    """Arranges pictures of a height in so many columns of a width."""
     cells, top = [], _MARGIN
-    for first in range(0, len(titles), _COLUMNS):
-        row = titles[first : first + _COLUMNS]
+    for first in range(0, len(titles), columns):
+        row = titles[first : first + columns]
         captions = [_wrapped(title, column) for title in row]
         top += _LINE * max(map(len, captions)) + _BELOW_CAPTION
         for index, (title, caption) in enumerate(zip(row, captions)):
@@ -115,12 +113,21 @@ def _cells(titles: list[str], column: int, height: int) -> list[_Cell]:
     return cells
 
 
-def shown_size(width: int, height: int) -> tuple[int, int]:
-    """Returns the width and height in which a picture of this size is shown."""
+def arrangement(width: int, height: int) -> tuple[int, tuple[int, int]]:
+    """Returns the number of columns, and the width and height in which pictures are shown.
+
+    Large ones are made smaller, and small ones are repeated a whole number of times.
+
+    Args:
+      width: of the image, in pixels.
+      height: of the image, in pixels.
+    """
+    columns = 2 if width >= _WIDE * height else 3
+    side = (WIDTH - _MARGIN) // columns - _MARGIN
     longer = max(width, height)
-    if longer <= SIDE:
-        return width * (SIDE // longer), height * (SIDE // longer)
-    return max(1, round(width * SIDE / longer)), max(1, round(height * SIDE / longer))
+    if longer <= side:
+        return columns, (width * (side // longer), height * (side // longer))
+    return columns, tuple(max(1, round(length * side / longer)) for length in (width, height))
 
 
 def _resized(

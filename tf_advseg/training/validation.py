@@ -61,25 +61,27 @@ class Validation:
         )
 
     def measure(self) -> tuple[evaluator.Scores, dict[str, np.ndarray]]:
-        """Returns the scores over all images, and strips of the first ones by id, uint8 [H, W, 3].
+        """Returns the scores over all images, and strips of some by id, uint8 [H, W, 3].
 
-        All workers must call it. Strips are of the worker's own part; the chief's is the first.
+        All workers must call it. Strips are of the worker's own part, evenly spread over it:
+        neighbours may be frames of one video.
         """
         for own, trained in zip(self._own, self._trained, strict=True):
             if own is not trained:
                 _copy_weights(trained, own)
         validation = self._files.validation
         part = self._workers.share(len(validation.ids))
-        to_show = [validation.ids[index] for index in part[:_STRIPS]]
+        count = min(_STRIPS, len(part))
+        to_show = {len(part) * index // count for index in range(count)}
         shown: dict[str, np.ndarray] = {}
+        ids = enumerate(validation.ids[index] for index in part)
 
         def draw(image: tf.Tensor, label: tf.Tensor, prediction: Prediction) -> None:
-            if to_show:
+            place, image_id = next(ids)
+            if place in to_show:
                 class_ids, confidence = prediction.class_ids[0], prediction.confidence[0]
                 maps = (m.numpy() for m in (image, label, class_ids, confidence))
-                shown[to_show.pop(0)] = strips.strip(
-                    *maps, self._files.classes, self._confidence_name
-                )
+                shown[image_id] = strips.strip(*maps, self._files.classes, self._confidence_name)
 
         images = self.protocol.images(validation, part)
         with pipeline.naming_unreadable(validation.images):
