@@ -5,7 +5,8 @@ PY := $(VENV)/bin/python
 # requirements-gpu.txt adds the CUDA libraries: make venv REQUIREMENTS=requirements-gpu.txt
 REQUIREMENTS := requirements.txt
 # Two test processes at a time: each one that loads TensorFlow takes 1 to 2 GB of memory.
-PYTEST_ARGS := -q -n 2
+# A file stays with one of them, so that what its tests share is made once.
+PYTEST_ARGS := -q -n 2 --dist loadfile
 DEMO_RUN := runs/demo
 DEMO_EXPORT := exports/demo
 # What is measured, and other flags: make bench PART=step BENCH_ARGS="--backbones small"
