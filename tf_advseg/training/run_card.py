@@ -50,7 +50,9 @@ _CHARTS = {
         "IoU by class": ("iou/.*",),
     },
     "optimizers": {
-        "learning rates": ("learning_rate/.*",),
+        # Not in one chart: one may be a thousand times the other.
+        "learning rate of the segmenter": ("learning_rate/segmenter",),
+        "learning rate of the discriminator": ("learning_rate/discriminator",),
         "loss scales": ("loss_scale/.*",),
         "images per second": ("throughput/.*",),
     },
