@@ -38,6 +38,7 @@ RECIPE = Recipe(
     head_learning_rate_scale=10.0,
     discriminator_weight_decay=0.02,
 )
+BATCH_SIZE = 4
 RECIPES = {
     "baseline": baseline(RECIPE),
     "adv": adv(RECIPE),
@@ -69,6 +70,7 @@ def batches(case: str) -> Iterator[dict]:
     for step in range(STEPS):
         first, second = random_batch(2 * step), random_batch(2 * step + 1)
         batch = tf.nest.map_structure(lambda *parts: np.concatenate(parts), first, second)
+        assert len(batch["labeled"][1]) == BATCH_SIZE
         batch["labeled"][1][:2, 2:] = VOID
         batch["unlabeled"][1][:2, :, 1:] = False
         if case == "overflow" and step == 1:
@@ -129,7 +131,8 @@ def main() -> None:
         tf.config.set_logical_device_configuration(cpu, two)
     workers = cluster.of_run(name, os.environ)
     # One for all cases: two strategies of a process mix up their collectives.
-    strategy = strategies.choose(name, workers, len(next(batches(cases[0]))["labeled"][1]))
+    # Before any operation, as making a batch would be: workers must be known by then.
+    strategy = strategies.choose(name, workers, BATCH_SIZE)
     for case in cases:
         if name == "mirrored":
             alone = take_steps(case, tf.distribute.get_strategy())
