@@ -221,8 +221,8 @@ def test_selection_is_what_the_networks_say(run, validation):
 
 
 def test_strips_show_the_images_and_their_truth(run, validation):
-    tags = [tag for tag in validation if tag.startswith("validation/val_")]
-    assert tags == ["validation/val_0", "validation/val_1", "validation/val_2"]
+    tags = [tag for tag in validation if tag.startswith("strip/")]
+    assert tags == ["strip/val_0", "strip/val_1", "strip/val_2"]
     for index, tag in enumerate(tags):
         assert list(validation[tag]) == [20, 40]
         # An image summary is its width, its height and its PNGs.

@@ -29,6 +29,7 @@ CROSS_ENTROPY = "loss/cross_entropy"
 SELECTED_FRACTION = "discriminator/selected_fraction"
 SELECTED_ACCURACY = "discriminator/selected_accuracy"
 THROUGHPUT = "throughput/images_per_second"
+_STRIP = "strip"  # Of pictures: a group of its own, since an image id may be any name.
 
 #: Where a tracked value is shown, if not as "loss/NAME".
 _TAGS = {
@@ -144,7 +145,7 @@ class ValidationSummaries:
                 if scores.selected:
                     tf.summary.scalar(SELECTED_ACCURACY, scores.selected_accuracy)
             for image_id, strip in strips.items():
-                tf.summary.image(f"validation/{image_id}", strip[np.newaxis])
+                tf.summary.image(f"{_STRIP}/{image_id}", strip[np.newaxis])
         self._writer.flush()
 
 
