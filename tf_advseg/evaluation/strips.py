@@ -3,17 +3,17 @@
 Classes are told by number too, for those who cannot tell their colours apart.
 """
 
-import functools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from tf_advseg.data import VOID_COLOR
 from tf_advseg.data.classes import Classes
 from tf_advseg.evaluation import pictures, regions
+from tf_advseg.evaluation.fonts import font_for
 
 #: Pixels; what TensorBoard has for a picture in a window of 1400.
 WIDTH = 984
@@ -141,19 +141,14 @@ def _resized(
     return np.asarray(Image.fromarray(picture).resize(size, method))
 
 
-@functools.cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.load_default(size)
-
-
 def _text(draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str, size: int) -> None:
     """Writes black text into the line whose upper left corner is given."""
     middle = corner[0], corner[1] + _LINE // 2
-    draw.text(middle, text, _BLACK, _font(size), anchor="lm")
+    draw.text(middle, text, _BLACK, font_for(text, size), anchor="lm")
 
 
 def _width(text: str, size: int) -> int:
-    return math.ceil(_font(size).getlength(text))
+    return math.ceil(font_for(text, size).getlength(text))
 
 
 def _wrapped(text: str, width: int) -> list[str]:
@@ -178,7 +173,8 @@ def _number(
     draw: ImageDraw.ImageDraw, middle: tuple[float, float], number: int, color: Color
 ) -> None:
     """Writes a class's number on its colour."""
-    draw.text(middle, str(number), _ink(color), _font(_NUMBER_SIZE), anchor="mm")
+    text, size = str(number), _NUMBER_SIZE
+    draw.text(middle, text, _ink(color), font_for(text, size), anchor="mm")
 
 
 def _numbered(class_ids: np.ndarray, classes: Classes) -> np.ndarray:
@@ -186,7 +182,8 @@ def _numbered(class_ids: np.ndarray, classes: Classes) -> np.ndarray:
     canvas = Image.fromarray(pictures.colorize(class_ids, classes.colors))
     draw = ImageDraw.Draw(canvas)
     # One box for all numbers, so that what is large enough does not depend on the class.
-    left, top, right, bottom = _font(_NUMBER_SIZE).getbbox("8" * len(str(len(classes) - 1)))
+    widest = "8" * len(str(len(classes) - 1))
+    left, top, right, bottom = font_for(widest, _NUMBER_SIZE).getbbox(widest)
     width, height = (math.ceil(length) + 2 * _PADDING for length in (right - left, bottom - top))
     for place in regions.places(class_ids, height, width):
         if place.class_id < len(classes):
