@@ -101,7 +101,7 @@ def test_list_is_taken_as_it_is(dataset, tmp_path):
         ("id03\nid99\n", "has 'id99', which the list 'train' has not"),
         ("id03\nid03\n", "names 'id03' twice"),
         ("", "is empty"),
-        ("id00\n", r"no label .*id00\.png for 'id00'"),
+        ("id00\n", r"no label .*id00\.png for the listed id 'id00'"),
     ],
 )
 def test_wrong_list_is_told(content, words, dataset, tmp_path):

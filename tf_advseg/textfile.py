@@ -1,5 +1,7 @@
-"""Small text files, written so that a crash leaves the old one or the new one."""
+"""Small text files: written so that a crash leaves the old one or the new one, and read bounded."""
 
+import errno
+import stat
 import uuid
 from pathlib import Path
 
@@ -10,3 +12,19 @@ def write(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
+
+
+def read(path: Path, max_bytes: int, encoding: str = "utf-8-sig") -> str:
+    """Returns the text of a file, without the mark that Windows editors begin one with.
+
+    Raises:
+      OSError: the file cannot be read, is no regular file (a pipe would wait for ever, a device may
+        never end), or is larger than `max_bytes`.
+      UnicodeDecodeError: it is no such text.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file")
+    if status.st_size > max_bytes:
+        raise OSError(errno.EFBIG, f"it has {status.st_size} bytes; allowed: {max_bytes}")
+    return path.read_text(encoding=encoding)

@@ -10,16 +10,22 @@ A data set is a folder in the layout of PASCAL VOC:
 
 import dataclasses
 import json
-from collections.abc import Sequence
+import reprlib
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tf_advseg import textfile
 from tf_advseg.data import VOID_LABEL
 from tf_advseg.data.classes import CITYSCAPES, VOC2012, Classes
+from tf_advseg.data.faults import FileFault
+from tf_advseg.data.names import Names, is_file
 from tf_advseg.errors import InputError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 _LONGEST_ID = 240  # Bytes; a file system's names have at most 255, with the suffix.
+_MAX_LIST, _MAX_CLASSES = 2**26, 2**20  # Bytes of a list, and of a classes.json.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +41,30 @@ class Dataset:
         Raises:
           InputError: the list is missing, empty, or names an id twice.
         """
-        return read_list(self.folder / "ImageSets" / "Segmentation" / f"{split}.txt")
+        return read_list(self.list_path(split))
+
+    @property
+    def list_folder(self) -> Path:
+        """Where the lists are."""
+        return self.folder / "ImageSets" / "Segmentation"
+
+    @property
+    def image_folder(self) -> Path:
+        """Where the images are."""
+        return self.folder / "JPEGImages"
+
+    @property
+    def label_folder(self) -> Path:
+        """Where the labels are."""
+        return self.folder / "SegmentationClass"
+
+    def list_path(self, split: str) -> Path:
+        """Returns where a list is, whether it exists or not."""
+        return self.list_folder / f"{split}.txt"
+
+    def image_paths(self, image_id: str) -> list[Path]:
+        """Returns the files that would be the image, the first of which is taken."""
+        return [self.image_folder / f"{image_id}{suffix}" for suffix in IMAGE_SUFFIXES]
 
     def image_path(self, image_id: str) -> Path:
         """Returns the image's path.
@@ -43,20 +72,36 @@ class Dataset:
         Raises:
           InputError: there is none.
         """
-        stem = self.folder / "JPEGImages" / image_id
-        for suffix in IMAGE_SUFFIXES:
-            path = stem.with_name(stem.name + suffix)
-            if path.is_file():
+        for path in self.image_paths(image_id):
+            if is_file(path):
                 return path
-        raise InputError(f"no image {stem}.jpg (nor .jpeg, .png) for the listed id {image_id!r}")
+        raise self.missing_image(image_id, Names(self.image_folder))
 
     def label_path(self, image_id: str) -> Path:
         """Returns where the label is, whether it exists or not."""
-        return self.folder / "SegmentationClass" / f"{image_id}.png"
+        return self.label_folder / f"{image_id}.png"
 
     def has_label(self, image_id: str) -> bool:
         """Returns whether the image has a label file."""
-        return self.label_path(image_id).is_file()
+        return is_file(self.label_path(image_id))
+
+    def missing_image(self, image_id: str, names: Names) -> FileFault:
+        """Returns the error for an image that is not there.
+
+        Args:
+          image_id: its id.
+          names: those of `image_folder`.
+        """
+        first, *others = self.image_paths(image_id)
+        message = f"no image {first} (nor {', '.join(IMAGE_SUFFIXES[1:])}) for the listed id"
+        hint = names.hint([path.name for path in (first, *others)])
+        return FileFault("missing image", f"{message} {image_id!r}{hint}")
+
+    def missing_label(self, image_id: str, names: Names) -> FileFault:
+        """Returns the error for a label that is not there; `names` are those of `label_folder`."""
+        path = self.label_path(image_id)
+        message = f"no label {path} for the listed id {image_id!r}{names.hint([path.name])}"
+        return FileFault("missing label", message)
 
 
 def folder(data_dir: Path) -> Dataset:
@@ -115,31 +160,55 @@ def shapes(data_dir: Path) -> Dataset:
     return folder(data_dir)
 
 
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """What a list file holds.
+
+    Attributes:
+      ids: that can be used, each once, in the order of the list.
+      problems: what is wrong with the list; training ends with the first.
+    """
+
+    ids: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+
+
 def read_list(path: Path) -> list[str]:
     """Returns the ids in a list file: each line that is not blank, so ids may hold spaces.
 
     Raises:
       InputError: the file is missing, not UTF-8, empty, names an id twice or one with a path in it.
     """
+    listing = examine_list(path)
+    for problem in listing.problems[:1]:
+        raise InputError(problem)
+    return list(listing.ids)
+
+
+def examine_list(path: Path) -> Listing:
+    """Reads a list file as `read_list` does, to its end, and returns every problem with it."""
     try:
-        # -sig: Windows editors begin a text with a mark that is no part of it.
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = textfile.read(path, _MAX_LIST).splitlines()
     except OSError as error:
-        raise InputError(f"cannot read the list {path}: {error.strerror}") from None
+        return Listing((), (f"cannot read the list {path}: {error.strerror}",))
     except UnicodeDecodeError:
-        raise InputError(f"the list {path} is no UTF-8 text") from None
-    ids = [line.strip() for line in lines if line.strip()]
-    if not ids:
-        raise InputError(f"the list {path} is empty")
-    if len(set(ids)) < len(ids):
-        twice = next(i for n, i in enumerate(ids) if i in ids[:n])
-        raise InputError(f"the list {path} names {twice!r} twice")
-    for image_id in ids:
-        too_long = len(image_id.encode()) > _LONGEST_ID
-        if "/" in image_id or "\\" in image_id or image_id.startswith(".") or too_long:
-            shown = image_id[:_LONGEST_ID]
-            raise InputError(f"the list {path} has {shown!r}; allowed: file names without folder")
-    return ids
+        return Listing((), (f"the list {path} is no UTF-8 text",))
+    counts = Counter(line.strip() for line in lines if line.strip())
+    if not counts:
+        return Listing((), (f"the list {path} is empty",))
+    twice = [f"the list {path} names {i!r} twice" for i, count in counts.items() if count > 1]
+    wrong = [
+        f"the list {path} has {image_id[:_LONGEST_ID]!r}; allowed: file names without folder"
+        for image_id in counts
+        if not _is_name(image_id)
+    ]
+    return Listing(tuple(filter(_is_name, counts)), (*twice, *wrong))
+
+
+def _is_name(image_id: str) -> bool:
+    """Tells whether an id is a file's name, which can lead to no other folder."""
+    too_long = len(image_id.encode()) > _LONGEST_ID
+    return not (set("/\\\0") & set(image_id) or image_id.startswith(".") or too_long)
 
 
 def read_classes(path: Path) -> Classes:
@@ -148,43 +217,77 @@ def read_classes(path: Path) -> Classes:
     Raises:
       InputError: the file is missing or does not hold what the layout says.
     """
-    try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise InputError(f"{path} is no JSON: {error}") from None
-    return _classes_from_document(document, path)
-
-
-def _classes_from_document(document: Any, path: Path) -> Classes:
-    if not isinstance(document, dict) or not isinstance(document.get("classes"), list):
-        raise InputError(f'{path} has no list "classes"')
-    void = document.get("ignore_label", VOID_LABEL)
-    if not _is_byte(void):
-        raise InputError(f'{path}: "ignore_label" is {void!r}; allowed: 0 to 255')
-    entries: Sequence[Any] = document["classes"]
-    if not 2 <= len(entries) <= VOID_LABEL:
-        raise InputError(f"{path} has {len(entries)} classes; allowed: 2 to {VOID_LABEL}")
-    for index, entry in enumerate(entries):
-        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-            raise InputError(f'{path}: class {index} has no "name"')
-        color = entry.get("color")
-        if not isinstance(color, list) or len(color) != 3 or not all(map(_is_byte, color)):
-            raise InputError(
-                f'{path}: class {index} has "color" {color!r}; allowed: [R, G, B] in 0-255'
-            )
-    names = tuple(entry["name"] for entry in entries)
-    if len(set(names)) < len(names):
-        raise InputError(f"{path} has two classes of one name")
-    if void < len(names):
-        raise InputError(f'{path}: "ignore_label" {void} is also a class id')
+    document = _read_json(path)
+    for problem in _document_problems(document, path):
+        raise InputError(problem)
+    entries = document["classes"]
     return Classes(
         name=str(document.get("name", path.parent.name)),
-        names=names,
+        names=tuple(entry["name"] for entry in entries),
         colors=tuple(tuple(entry["color"]) for entry in entries),
-        void_value=void,
+        void_value=document.get("ignore_label", VOID_LABEL),
     )
+
+
+def classes_problems(path: Path) -> list[str]:
+    """Returns all that is wrong with a classes.json; `read_classes` ends with the first."""
+    try:
+        return list(_document_problems(_read_json(path), path))
+    except InputError as error:
+        return [str(error)]
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(textfile.read(path, _MAX_CLASSES))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is no JSON: {error}") from None
+
+
+def _document_problems(document: Any, path: Path) -> Iterator[str]:
+    """Yields what is wrong with the content of a classes.json."""
+    if not isinstance(document, dict) or not isinstance(document.get("classes"), list):
+        yield f'{path} has no list "classes"'
+        return
+    entries = document["classes"]
+    void = document.get("ignore_label", VOID_LABEL)
+    if not _is_byte(void):
+        yield f'{path}: "ignore_label" is {reprlib.repr(void)}; allowed: 0 to 255'
+    elif void < len(entries) <= VOID_LABEL:
+        yield f'{path}: "ignore_label" {void} is also a class id'
+    if not 2 <= len(entries) <= VOID_LABEL:
+        yield f"{path} has {len(entries)} classes; allowed: 2 to {VOID_LABEL}"
+        return
+    for index, entry in enumerate(entries):
+        yield from (f"{path}: class {index} {problem}" for problem in _entry_problems(entry))
+    names = [entry["name"] for entry in entries if not any(_name_problems(entry))]
+    for name, count in Counter(names).items():
+        if count > 1:
+            yield f"{path} has two classes of one name, {name!r}"
+
+
+def _entry_problems(entry: Any) -> Iterator[str]:
+    yield from _name_problems(entry)
+    color = entry.get("color") if isinstance(entry, dict) else None
+    if not isinstance(color, list) or len(color) != 3 or not all(map(_is_byte, color)):
+        yield f'has "color" {reprlib.repr(color)}; allowed: [R, G, B] in 0-255'
+
+
+def _name_problems(entry: Any) -> Iterator[str]:
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        yield 'has no "name"'
+    elif not _is_text(entry["name"]):
+        yield f'has the "name" {reprlib.repr(entry["name"])}; allowed: Unicode text'
+
+
+def _is_text(name: str) -> bool:
+    """Tells whether a name can be written to a file: JSON can hold halves of characters."""
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _is_byte(value: Any) -> bool:

@@ -1,7 +1,7 @@
 """The files of a training run, found and checked before TensorFlow is imported."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from tf_advseg import registry
@@ -87,11 +87,8 @@ def training_files(
       InputError: a file is missing or wrong, or an image is for both training and validation.
     """
     validation = dataset.ids(val_split)
-    if shared := set(validation) & {*split.labeled, *split.unlabeled}:
-        raise InputError(
-            f"the list {val_split!r} has the training image {min(shared)!r}; "
-            "allowed: lists that share no image"
-        )
+    for problem in shared_problems(val_split, validation, {*split.labeled, *split.unlabeled}):
+        raise InputError(problem)
     unlabeled = tuple(dataset.image_path(i) for i in split.unlabeled) if uses_unlabeled else ()
     check_images(unlabeled)
     return TrainingFiles(
@@ -101,3 +98,19 @@ def training_files(
         unlabeled=unlabeled,
         validation=labeled_files(dataset, tuple(validation)),
     )
+
+
+def shared_problems(val_split: str, validation: Iterable[str], train: Collection[str]) -> list[str]:
+    """Says of each id that is for both validation and training, in order, that it is.
+
+    Args:
+      val_split: name of the list of validation images.
+      validation: its ids.
+      train: ids of the training images.
+    """
+    return [
+        f"the list {val_split!r} has the training image {image_id!r}; "
+        "allowed: lists that share no image"
+        for image_id in sorted(validation)
+        if image_id in train
+    ]

@@ -1,15 +1,17 @@
 """Image files, checked before training. No TensorFlow here."""
 
+import contextlib
 import os
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from tf_advseg.errors import InputError
+from tf_advseg.data.faults import FileFault
+from tf_advseg.errors import first_line
 from tf_advseg.progress import track
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
@@ -19,6 +21,7 @@ UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 #: Pillow's name of a format that the graph decodes -> how a whole file of it usually ends.
 _ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+_FORMATS = {"MPO": "JPEG"}  # A JPEG of several pictures, of which the first is shown.
 _EXIF_ORIENTATION = 0x0112
 
 
@@ -29,26 +32,66 @@ def check_images(paths: Iterable[Path]) -> list[tuple[int, int]]:
       (height, width) of each, in pixels, as shown: after its EXIF rotation.
 
     Raises:
-      InputError: a file is no JPEG or PNG, or ends before its picture does.
+      FileFault: a file is no JPEG or PNG, claims more pixels than are allowed, or ends before its
+        picture does.
     """
     return in_threads(image_size, list(paths), "checking images")
 
 
 def image_size(path: Path) -> tuple[int, int]:
     """Returns height and width of a JPEG or PNG, as `check_images` does for many."""
+    with opened(path) as image:
+        width, height = image.size
+        rotated = _is_rotated(image)
+        if not _ends_with(path, _ENDS[image.format]):
+            image.load()  # Some whole files end otherwise; only decoding can tell.
+    return (width, height) if rotated else (height, width)
+
+
+def decode_all(path: Path) -> None:
+    """Decodes every pixel of an image, which `check_images` leaves to training.
+
+    Raises:
+      FileFault: as `check_images`, or a part of it is damaged.
+    """
+    with opened(path) as image:
+        if image.format == "PNG":
+            image.verify()  # The graph's decoder compares the checksums of pixels, Pillow's not.
+    with opened(path) as image:
+        image.load()
+
+
+@contextlib.contextmanager
+def opened(path: Path, formats: Collection[str] = ("JPEG", "PNG")) -> Iterator[Image.Image]:
+    """Opens an image, whose pixels are read in the block.
+
+    Nothing is decoded of a file that claims more pixels than Pillow takes, 178,956,970: it is also
+    what the graph's decoder takes, 2**29 bytes for three channels.
+
+    Args:
+      path: the file.
+      formats: allowed ones.
+
+    Raises:
+      FileFault: the file is no such image or cannot be read, there or in the block.
+    """
     try:
         with Image.open(path) as image:
-            if image.format not in _ENDS:
-                raise InputError(f"{path} is a {image.format} file; allowed: JPEG, PNG")
-            width, height = image.size
-            rotated = _is_rotated(image)
-            if not _ends_with(path, _ENDS[image.format]):
-                image.load()  # Some whole files end otherwise; only decoding can tell.
-    except InputError:
+            if _FORMATS.get(image.format, image.format) not in formats:
+                shown = f"{path} is a {image.format} file; allowed: {', '.join(formats)}"
+                raise FileFault("file of another format", shown)
+            yield image
+    except FileFault:
         raise
-    except UNREADABLE:
-        raise InputError(f"{path} is no image, or is cut off") from None
-    return (width, height) if rotated else (height, width)
+    except Image.DecompressionBombError as error:
+        raise FileFault("too many pixels", f"{path} is too large: {first_line(error)}") from None
+    except UnidentifiedImageError:
+        empty = path.stat().st_size == 0
+        raise FileFault("no image", f"{path} is {'empty' if empty else 'no image'}") from None
+    except UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise FileFault("unreadable file", f"cannot read {path}: {error.strerror}") from None
+        raise FileFault("damaged image", f"{path} is damaged or cut off") from None
 
 
 def in_threads(

@@ -9,7 +9,7 @@ step 1; the classes that occur are noted in the PNG, so that a later run need no
 import hashlib
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +18,16 @@ from PIL import Image, PngImagePlugin
 from tf_advseg.data import VOID_LABEL
 from tf_advseg.data.catalog import Dataset
 from tf_advseg.data.classes import Classes
-from tf_advseg.data.images import UNREADABLE, image_size, in_threads
+from tf_advseg.data.faults import FileFault
+from tf_advseg.data.images import UNREADABLE, image_size, in_threads, opened
+from tf_advseg.data.names import Names
 from tf_advseg.errors import InputError
 
 CACHE_VARIABLE = "TF_ADVSEG_CACHE"
 _CLASSES_KEY = "classes"
 _FORM = "1"  # Raise it when the form of a cached label changes.
 _GREY_MODES = ("P", "L", "1", "I;16", "I")
+_SHOWN_VALUES = 8
 
 
 def prepare_labels(dataset: Dataset, ids: Sequence[str]) -> list[Path]:
@@ -39,9 +42,9 @@ def prepare_labels(dataset: Dataset, ids: Sequence[str]) -> list[Path]:
     """
     cache = _cache_folder()
     paths = [(dataset.image_path(i), dataset.label_path(i)) for i in ids]
-    for image_id, (_, label) in zip(ids, paths, strict=True):
-        if not label.is_file():
-            raise InputError(f"no label {label} for the listed id {image_id!r}")
+    for image_id in ids:
+        if not dataset.has_label(image_id):
+            raise dataset.missing_label(image_id, Names(dataset.label_folder))
     return in_threads(
         lambda pair: _prepare_label(*pair, dataset.classes, cache), paths, "checking labels"
     )
@@ -70,11 +73,18 @@ def _prepare_label(image: Path, label: Path, classes: Classes, cache: Path) -> P
     if label_size is None:
         _write(cached, _read_label(label, classes))
         label_size = _cached_size(cached)
-    if (shown := image_size(image)) != label_size:
-        raise InputError(
-            f"{label} is {_shape(label_size)}, but its image {image} is {_shape(shown)}"
-        )
+    if problem := size_problem(label, label_size, image, image_size(image)):
+        raise InputError(problem)
     return cached
+
+
+def size_problem(
+    label: Path, label_size: tuple[int, int], image: Path, image_size: tuple[int, int]
+) -> str:
+    """Says in what the sizes (height, width) of a label and its image differ; "" if in nothing."""
+    if label_size == image_size:
+        return ""
+    return f"{label} is {_shape(label_size)}, but its image {image} is {_shape(image_size)}"
 
 
 def _cached_size(path: Path) -> tuple[int, int] | None:
@@ -92,22 +102,52 @@ def _shape(size: tuple[int, int]) -> str:
 
 def _read_label(path: Path, classes: Classes) -> np.ndarray:
     """Returns uint8 [H, W]: class ids and VOID_LABEL."""
-    try:
-        with Image.open(path) as image:
-            if image.mode not in _GREY_MODES:
-                raise InputError(f"{path} has mode {image.mode}; allowed: an indexed or grey PNG")
-            values = np.asarray(image).astype(np.int64) // _grey_step(path)
-    except InputError:
-        raise
-    except UNREADABLE:
-        raise InputError(f"{path} is no image, or is cut off") from None
-    void = values == classes.void_value
-    if (wrong := values[~void & (values >= len(classes))]).size:
-        raise InputError(
-            f"{path} has the value {wrong[0]}; allowed: 0 to {len(classes) - 1}, "
-            f"and {classes.void_value} for void"
-        )
-    return np.where(void, VOID_LABEL, values).astype(np.uint8)
+    values = label_values(path)
+    if problem := value_problem(path, value_counts(values), classes):
+        raise InputError(problem)
+    return np.where(values == classes.void_value, VOID_LABEL, values).astype(np.uint8)
+
+
+def label_values(path: Path) -> np.ndarray:
+    """Returns what a label file holds, int64 [H, W] in 0-65535: indices, and not their colours.
+
+    Raises:
+      FileFault: it is no indexed or grey PNG, or cannot be read.
+    """
+    with opened(path, ("PNG",)) as image:
+        if image.mode not in _GREY_MODES:
+            allowed = "allowed: an indexed or grey PNG of class ids"
+            raise FileFault("label in colours", f"{path} has mode {image.mode}; {allowed}")
+        return np.asarray(image).astype(np.int64) // _grey_step(path)
+
+
+def value_counts(values: np.ndarray) -> dict[int, int]:
+    """Returns value -> number of its pixels, of what `label_values` returns."""
+    counts = np.bincount(values.ravel())
+    return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+
+
+def value_problem(path: Path, counts: Mapping[int, int], classes: Classes) -> str:
+    """Says which values of a label are neither a class nor void; "" if none is.
+
+    Args:
+      path: the label.
+      counts: from `value_counts`.
+      classes: the data set's.
+    """
+    wrong = [v for v in counts if v >= len(classes) and v != classes.void_value]
+    if not wrong:
+        return ""
+    shown = [f"{value} in {_pixels(counts[value])}" for value in wrong[:_SHOWN_VALUES]]
+    rest = [f"{len(wrong) - _SHOWN_VALUES} more values"] if len(wrong) > _SHOWN_VALUES else []
+    return (
+        f"{path} has the value {', '.join(shown + rest)}; allowed: 0 to {len(classes) - 1}, "
+        f"and {classes.void_value} for void"
+    )
+
+
+def _pixels(count: int) -> str:
+    return f"{count} pixel{'s' if count > 1 else ''}"
 
 
 def _grey_step(path: Path) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tf_advseg.data.catalog import Dataset, read_list
+from tf_advseg.data.names import Names
 from tf_advseg.errors import InputError
 
 
@@ -35,7 +36,7 @@ def by_fraction(dataset: Dataset, train_split: str, fraction: float, seed: int) 
     ids = sorted(dataset.ids(train_split))
     candidates = [i for i in ids if dataset.has_label(i)]
     if not candidates:
-        raise InputError(f"no image of the list {train_split!r} has a label in {dataset.folder}")
+        raise InputError(no_labels(train_split, dataset.folder))
     count = int(fraction * len(candidates))
     if count == 0:
         raise InputError(
@@ -44,6 +45,11 @@ def by_fraction(dataset: Dataset, train_split: str, fraction: float, seed: int) 
         )
     order = np.random.default_rng(seed).permutation(len(candidates))
     return _split(ids, [candidates[i] for i in order[:count]])
+
+
+def no_labels(train_split: str, folder: Path) -> str:
+    """Says that a list of training images has not one with a label in the data folder."""
+    return f"no image of the list {train_split!r} has a label in {folder}"
 
 
 def by_list(dataset: Dataset, train_split: str, list_file: Path) -> Split:
@@ -61,7 +67,7 @@ def by_list(dataset: Dataset, train_split: str, list_file: Path) -> Split:
                 f"{list_file} has {image_id!r}, which the list {train_split!r} has not"
             )
         if not dataset.has_label(image_id):
-            raise InputError(f"no label {dataset.label_path(image_id)} for {image_id!r}")
+            raise dataset.missing_label(image_id, Names(dataset.label_folder))
     return _split(ids, labeled)
 
 

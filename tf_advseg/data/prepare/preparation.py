@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tf_advseg.data.classes import Classes
 from tf_advseg.data.images import image_size, in_threads
+from tf_advseg.data.labels import size_problem
 from tf_advseg.data.prepare import layout, parts
 from tf_advseg.data.prepare.layout import IMAGES, LABELS, LISTS, Folder, Manifest, Origin
 from tf_advseg.data.prepare.parts import Found, Part
@@ -261,12 +262,8 @@ def _check_sizes_of(folder: Folder, ids: Sequence[str], image_suffix: str) -> No
     def check(image_id: str) -> None:
         image = folder.path / IMAGES / f"{image_id}{image_suffix}"
         label = folder.path / LABELS / f"{image_id}.png"
-        (height, width), (label_height, label_width) = image_size(image), image_size(label)
-        if (height, width) != (label_height, label_width):
-            raise InputError(
-                f"{label} is {label_width}x{label_height}, but its image {image} is "
-                f"{width}x{height}"
-            )
+        if problem := size_problem(label, image_size(label), image, image_size(image)):
+            raise InputError(problem)
 
     in_threads(check, ids, "checking images and labels")
 
