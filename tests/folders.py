@@ -1,12 +1,15 @@
 """Small data sets on disk, for any test that needs one."""
 
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 VOID = 255
+PNG_START = b"\x89PNG\r\n\x1a\n"
 #: Class colours that are far apart; class 0 is the background.
 COLORS = ((40, 40, 40), (220, 50, 50), (50, 200, 70), (60, 80, 230), (230, 210, 60), (200, 60, 210))
 
@@ -79,6 +82,23 @@ def indexed_label(label: np.ndarray, bits: int = 8) -> Image.Image:
     palette[: len(COLORS)] = COLORS[: 2**bits]
     image.putpalette(palette.ravel().tolist())
     return image
+
+
+def grey_png(label: np.ndarray, bits: int) -> bytes:
+    """Returns a grey PNG of 1, 2, 4, 8 or 16 bits a pixel, not all of which Pillow can write."""
+    height, width = label.shape
+    digits = label.astype(">u2").view(np.uint8).reshape(height, width, 2)
+    digits = np.unpackbits(digits, axis=2)[..., 16 - bits :].reshape(height, width * bits)
+    rows = np.insert(np.packbits(digits, axis=1), 0, 0, axis=1)  # Each begins with its filter.
+    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
+    chunks = (b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b"")
+    return PNG_START + b"".join(png_chunk(*chunk) for chunk in chunks)
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    """Returns a part of a PNG file, with its length and checksum."""
+    checksum = zlib.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
 
 
 def numbered_pairs(folder: Path, count: int, first: int = 0) -> list[tuple[Path, Path]]:

@@ -2,12 +2,10 @@
 
 import functools
 import json
-import shutil
 
-import numpy as np
 import pytest
-from PIL import Image
 
+from tests import damages
 from tests.folders import make_voc_folder
 from tests.runs import TINY, call, fails_with, one_line, script, shared_run
 
@@ -80,111 +78,15 @@ def test_wrong_flags(fails, name, flags, says):
 # Data
 
 
-def lose_image(data):
-    (data / "JPEGImages" / "train_1.jpg").unlink()
-    return "train_1"
-
-
-def lose_validation_label(data):
-    (data / "SegmentationClass" / "val_1.png").unlink()
-    return "val_1.png"
-
-
-def label_no_class(data):
-    path = data / "SegmentationClass" / "val_0.png"
-    label = np.array(Image.open(path))
-    label[3, 5] = 77
-    Image.fromarray(label).save(path)
-    return "val_0.png", "77"
-
-
-def label_another_size(data):
-    path = data / "SegmentationClass" / "val_1.png"
-    Image.open(path).resize((32, 24)).save(path)
-    return "val_1.png", "32x24", "64x48"
-
-
-def label_in_colours(data):
-    path = data / "SegmentationClass" / "val_0.png"
-    Image.open(path).convert("RGB").save(path)
-    return "val_0.png", "RGB"
-
-
-def cut_every(folder, pattern):
-    for path in folder.glob(pattern):
-        path.write_bytes(path.read_bytes()[:300])
-
-
-def cut_training_images(data):
-    cut_every(data / "JPEGImages", "train_*.jpg")
-    return "train_", ".jpg", "cut off"
-
-
-def cut_validation_image(data):
-    cut_every(data / "JPEGImages", "val_1.jpg")
-    return "val_1.jpg", "cut off"
-
-
-def cut_label(data):
-    cut_every(data / "SegmentationClass", "val_0.png")
-    return "val_0.png", "cut off"
-
-
-def foreign_format(data):
-    path = data / "JPEGImages" / "val_0.jpg"
-    Image.open(path).save(path, "WEBP")
-    return "val_0.jpg", "WEBP", "JPEG"
-
-
-def empty_list(data):
-    (data / "ImageSets" / "Segmentation" / "train.txt").write_text("\n \n")
-    return "train.txt", "empty"
-
-
-def lose_list(data):
-    (data / "ImageSets" / "Segmentation" / "val.txt").unlink()
-    return "val.txt"
-
-
-def repeat_id(data):
-    (data / "ImageSets" / "Segmentation" / "train.txt").write_text("train_0\ntrain_0\n")
-    return "train.txt", "train_0", "twice"
-
-
-def leave_folder(data):
-    (data / "ImageSets" / "Segmentation" / "train.txt").write_text("../train_0\n")
-    return "train.txt", "../train_0"
-
-
-def lose_classes(data):
-    (data / "classes.json").unlink()
-    return "classes.json"
-
-
-def break_classes(data):
-    (data / "classes.json").write_text('{"classes": [')
-    return "classes.json", "JSON"
-
-
-def colourless_class(data):
-    document = json.loads((data / "classes.json").read_text())
-    document["classes"][1]["color"] = [1, 2, 300]
-    (data / "classes.json").write_text(json.dumps(document))
-    return "classes.json", "class 1", "300"
-
-
-def lose_folder(data):
-    shutil.rmtree(data)
-    return str(data)
-
-
 @pytest.mark.parametrize(
     "damage",
     [
-        *(lose_image, lose_validation_label, label_no_class, label_another_size, label_in_colours),
-        *(cut_training_images, cut_validation_image, cut_label, foreign_format),
-        *(empty_list, lose_list, repeat_id, leave_folder, lose_folder),
-        *(lose_classes, break_classes, colourless_class),
+        *(damages.lose_image, damages.lose_validation_label, damages.label_no_class),
+        *(damages.label_another_size, damages.label_in_colours, damages.cut_training_images),
+        *(damages.cut_validation_image, damages.cut_label, damages.foreign_format),
+        *(damages.empty_list, damages.lose_list, damages.repeat_id, damages.leave_folder),
+        *(damages.lose_folder, damages.lose_classes, damages.break_classes),
+        damages.colourless_class,
     ],
     ids=lambda damage: damage.__name__,
 )
@@ -196,7 +98,7 @@ def test_wrong_data_is_found_before_training(data, fails, damage):
 def test_cut_off_unlabeled_image_is_found_before_training(data, fails):
     listed = data.parent / "labeled.txt"
     listed.write_text("train_0\n")
-    cut_every(data / "JPEGImages", "train_3.jpg")
+    damages.cut_every(data / "JPEGImages", "train_3.jpg")
     (data / "SegmentationClass" / "train_3.png").unlink()
     flags = [flag for flag in train_flags(data) if flag not in ("--labeled_fraction", "0.5")]
     fails("train", *flags, "--labeled_list", listed, says="train_3.jpg")
@@ -216,16 +118,9 @@ def test_wrong_labeled_list(data, fails, content, says):
 @pytest.mark.parametrize("image_id", ["train_0", "val_1"])
 def test_image_that_is_damaged_inside_is_found_when_it_is_read(data, fails, image_id):
     """Its header and its end are right, so that only decoding can tell."""
-    path = data / "JPEGImages" / f"{image_id}.jpg"
-    image = Image.open(path).convert("RGB")
-    path.unlink()
-    image.save(path := path.with_suffix(".png"))
-    content = bytearray(path.read_bytes())
-    middle = len(content) // 2
-    content[middle : middle + 64] = bytes(64)
-    path.write_bytes(content)
+    name = damages.damage_inside(data, image_id)
     flags = ("--method", "baseline", "--labeled_fraction", "1", "--batch_size", "4")
-    fails("train", *train_flags(data), *flags, says=(path.name, "cannot be read"))
+    fails("train", *train_flags(data), *flags, says=(name, "cannot be read"))
 
 
 def test_crop_larger_than_the_images_trains(data):
@@ -249,7 +144,7 @@ def no_tensorflow(tmp_path):
 
 
 def test_flags_and_data_are_checked_without_tensorflow(data, no_tensorflow):
-    label_no_class(data)
+    damages.label_no_class(data)
     for name, flags, says in (
         ("train", ("--method", "magic"), "--method"),
         ("train", train_flags(data, "--data_dir", data / "gone"), "gone"),

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tf_advseg import cli
+from tf_advseg.data.images import image_size
 from tf_advseg.errors import InputError, Interrupted
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -108,6 +110,7 @@ def test_signal_ends_a_process_with_its_code(name, code):
     ended = run_python(f"""
 import os, signal
 from tf_advseg import cli
+from tf_advseg.data.images import image_size
 cli.run(lambda: os.kill(os.getpid(), signal.{name}) or 1 / 0)
 """)
     assert (ended.returncode, ended.stderr) == (code, "")
@@ -117,6 +120,7 @@ def test_closed_terminal_is_ignored_where_it_was_before():
     ended = run_python("""
 import os, signal
 from tf_advseg import cli
+from tf_advseg.data.images import image_size
 signal.signal(signal.SIGHUP, signal.SIG_IGN)  # As nohup does.
 cli.run(lambda: os.kill(os.getpid(), signal.SIGHUP))
 """)
@@ -128,3 +132,18 @@ def test_stopped_work_says_how_to_go_on(error, capsys):
     with pytest.raises(SystemExit):
         cli.run(raising(error), stopped="the same command goes on")
     assert capsys.readouterr() == ("the same command goes on\n", "")
+
+
+def test_large_image_that_is_taken_warns_of_nothing(tmp_path, recwarn):
+    Image.new("1", (10_000, 10_000)).save(tmp_path / "large.png")
+    cli.quiet_libraries()
+    assert image_size(tmp_path / "large.png") == (10_000, 10_000)
+    assert len(recwarn) == 0
+
+
+def test_terminal_without_a_script_gets_escapes():
+    code = "from tf_advseg import cli\ncli.run(lambda: print('Straße 日本 é'))"
+    command = [sys.executable, "-c", code]
+    env = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, timeout=60, check=True)
+    assert done.stdout == b"Stra\xdfe \\u65e5\\u672c \xe9\n"

@@ -1,9 +1,11 @@
 """What the scripts share: how errors and signals become messages and exit codes."""
 
+import io
 import logging
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -21,6 +23,9 @@ def run(main: Callable[[], None], *, stopped: str = "") -> NoReturn:
       stopped: what is printed when a signal ends it.
     """
     quiet_libraries()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of classes and images may be in any script; a terminal without it gets escapes.
+        sys.stdout.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, _end)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # As nohup has it.
         signal.signal(signal.SIGHUP, _end)
@@ -51,6 +56,8 @@ def quiet_libraries() -> None:
     """Keeps notes that no user can act on off the screen; a variable set by the user wins."""
     # TensorFlow 2.15 logs three CUDA registration "errors" at each start, with or without a GPU.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Pillow warns at half of the pixels that it takes; those above are refused by `data.images`.
+    warnings.filterwarnings("ignore", r"Image size .* could be decompression bomb")
     # Keras calls a validation between two steps a slow callback.
     logging.getLogger("tensorflow").addFilter(
         lambda record: "is slow compared" not in str(record.msg)

@@ -121,6 +121,11 @@ FOR_DATASET: dict[tuple[str, str], dict[str, Any]] = {
 _LISTS = {"voc2012": {"train_split": "train_aug"}}
 
 
+def train_split(dataset: str) -> str:
+    """Returns the name of the list that a data set is trained on, unless told otherwise."""
+    return _LISTS.get(dataset, {}).get("train_split", "train")
+
+
 def preset_values(preset: str, dataset: str | None) -> dict[str, Any]:
     """Returns a preset's values for a data set; None means the preset's own, or the default."""
     values = PRESETS[preset]

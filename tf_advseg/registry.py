@@ -25,6 +25,11 @@ PREPARED = {
     "cityscapes": "tf_advseg.data.prepare.cityscapes:prepare",
 }
 
+#: name -> (argv: list[str]) -> None; what else `python -m tf_advseg.data.prepare` does
+DATA_TOOLS = {
+    "check": "tf_advseg.data.prepare.check:check",
+}
+
 #: name -> (options: BackboneOptions) -> Backbone
 BACKBONES = {
     "small": "tf_advseg.models.backbones:small",

@@ -10,9 +10,10 @@ A data set is a folder in the layout of PASCAL VOC:
 
 import dataclasses
 import json
+import os
 import reprlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from tf_advseg import textfile
 from tf_advseg.data import VOID_LABEL
 from tf_advseg.data.classes import CITYSCAPES, VOC2012, Classes
 from tf_advseg.data.faults import FileFault
-from tf_advseg.data.names import Names, is_file
+from tf_advseg.data.names import Names, is_file, no_file
 from tf_advseg.errors import InputError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+NO_REGULAR_FILE = "no regular file"  # A kind of `FileFault`.
 _LONGEST_ID = 240  # Bytes; a file system's names have at most 255, with the suffix.
 _MAX_LIST, _MAX_CLASSES = 2**26, 2**20  # Bytes of a list, and of a classes.json.
 
@@ -42,6 +44,11 @@ class Dataset:
           InputError: the list is missing, empty, or names an id twice.
         """
         return read_list(self.list_path(split))
+
+    @property
+    def classes_path(self) -> Path:
+        """Where classes.json is, if the data set has one."""
+        return classes_path(self.folder)
 
     @property
     def list_folder(self) -> Path:
@@ -92,16 +99,26 @@ class Dataset:
           image_id: its id.
           names: those of `image_folder`.
         """
-        first, *others = self.image_paths(image_id)
-        message = f"no image {first} (nor {', '.join(IMAGE_SUFFIXES[1:])}) for the listed id"
-        hint = names.hint([path.name for path in (first, *others)])
-        return FileFault("missing image", f"{message} {image_id!r}{hint}")
+        paths = self.image_paths(image_id)
+        others = f"(nor {', '.join(IMAGE_SUFFIXES[1:])})"
+        hint = names.hint([path.name for path in paths])
+        message = f"no image {paths[0]} {others} for the listed id {image_id!r}{hint}"
+        return FileFault(_kind_of_missing("image", paths), message)
 
     def missing_label(self, image_id: str, names: Names) -> FileFault:
         """Returns the error for a label that is not there; `names` are those of `label_folder`."""
         path = self.label_path(image_id)
         message = f"no label {path} for the listed id {image_id!r}{names.hint([path.name])}"
-        return FileFault("missing label", message)
+        return FileFault(_kind_of_missing("label", [path]), message)
+
+
+def _kind_of_missing(what: str, paths: Iterable[Path]) -> str:
+    return NO_REGULAR_FILE if any(map(no_file, paths)) else f"missing {what}"
+
+
+def classes_path(data_dir: Path) -> Path:
+    """Returns where classes.json is in a data folder."""
+    return data_dir / "classes.json"
 
 
 def folder(data_dir: Path) -> Dataset:
@@ -110,9 +127,9 @@ def folder(data_dir: Path) -> Dataset:
     Raises:
       InputError: the folder or its classes.json is missing or wrong.
     """
-    if not data_dir.is_dir():
+    if not os.path.isdir(data_dir):
         raise InputError(f"--data_dir {data_dir} is no folder")
-    return Dataset(data_dir, read_classes(data_dir / "classes.json"))
+    return Dataset(data_dir, read_classes(classes_path(data_dir)))
 
 
 def voc2012(data_dir: Path) -> Dataset:
@@ -134,12 +151,12 @@ def cityscapes(data_dir: Path) -> Dataset:
 
 
 def _with_classes(data_dir: Path, classes: Classes) -> Dataset:
-    if not (data_dir / "classes.json").exists() and data_dir.is_dir():
+    if not os.path.lexists(classes_path(data_dir)) and os.path.isdir(data_dir):
         return Dataset(data_dir, classes)
     dataset = folder(data_dir)
     if dataset.classes.names != classes.names:
         raise InputError(
-            f"{data_dir / 'classes.json'} does not have the {len(classes)} classes of "
+            f"{classes_path(data_dir)} does not have the {len(classes)} classes of "
             f"{classes.name}; allowed: those, or --dataset folder"
         )
     return dataset

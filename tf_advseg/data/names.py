@@ -40,7 +40,8 @@ def no_file(path: Path) -> str:
     try:
         return _KINDS.get(stat.S_IFMT(path.stat().st_mode), "")
     except OSError:
-        return f"a link to {os.readlink(path)!r}, which is not there" if path.is_symlink() else ""
+        broken = os.path.islink(path)
+        return f"a link to {os.readlink(path)!r}, which is not there" if broken else ""
 
 
 def folded(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Prepares a published data set: `python -m tf_advseg.data.prepare NAME --data_dir DIR`.
+"""Prepares a published data set, or checks any: `python -m tf_advseg.data.prepare NAME ...`.
 
 NumPy is imported after the flags are checked, and TensorFlow is not at all.
 """
@@ -11,9 +11,13 @@ from tf_advseg.errors import InputError
 
 _HELP = f"""usage: {PROGRAM} NAME [flags]
 
-Brings a published data set from its archives into a folder that train.py reads.
+Brings a published data set from its archives into a folder that train.py reads:
 
 names: {", ".join(registry.PREPARED)}
+
+Or lists all that is wrong with such a folder:
+
+names: {", ".join(registry.DATA_TOOLS)}
 
 The flags of each: {PROGRAM} NAME --help"""
 
@@ -23,9 +27,10 @@ def main() -> None:
     if name in ("-h", "--help"):
         print(_HELP)
         return
-    if name not in registry.PREPARED:
-        raise InputError(f"{name!r} is no data set; allowed: {', '.join(registry.PREPARED)}")
-    registry.load(registry.PREPARED, name)(rest)
+    known = {**registry.PREPARED, **registry.DATA_TOOLS}
+    if name not in known:
+        raise InputError(f"{name!r} is no data set; allowed: {', '.join(known)}")
+    registry.load(known, name)(rest)
 
 
 if __name__ == "__main__":
