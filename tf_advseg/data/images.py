@@ -93,7 +93,8 @@ def opened(path: Path, formats: Collection[str] = ("JPEG", "PNG")) -> Iterator[I
     except FileFault:
         raise
     except Image.DecompressionBombError as error:
-        raise FileFault("too many pixels", f"{path} is too large: {first_line(error)}") from None
+        size = first_line(error).split(", could")[0]  # It goes on to guess at an attack.
+        raise FileFault("too many pixels", f"{path} is too large by its header: {size}") from None
     except UnidentifiedImageError:
         empty = path.stat().st_size == 0
         raise FileFault("no image", f"{path} is {'empty' if empty else 'no image'}") from None

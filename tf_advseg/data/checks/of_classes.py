@@ -22,7 +22,7 @@ def equal_colors(survey: Survey) -> Iterator[Problem]:
     for color, alike in names.items():
         if len(alike) > 1:
             shown = ", ".join(map(repr, alike))
-            text = f"the classes {shown} of {classes.name} all have the color {list(color)}"
+            text = f"the classes {shown} of {classes.name!r} all have the color {list(color)}"
             yield Problem("classes of one color", survey.dataset.classes_path, text, True)
 
 
@@ -31,5 +31,5 @@ def unseen_classes(survey: Survey) -> Iterator[Problem]:
     classes, counts = survey.dataset.classes, survey.class_counts()
     for name, count in zip(classes.names, counts, strict=True):
         if not count and any(counts):
-            text = f"no label shows the class {name!r} of {classes.name}"
+            text = f"no label shows the class {name!r} of {classes.name!r}"
             yield Problem("class that never occurs", survey.dataset.classes_path, text, True)
