@@ -1,6 +1,7 @@
 """Image files, checked before training. No TensorFlow here."""
 
 import contextlib
+import mmap
 import os
 import struct
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -20,7 +21,7 @@ Item, Result = TypeVar("Item"), TypeVar("Result")
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 #: Pillow's name of a format that the graph decodes -> how a whole file of it usually ends.
-_ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+_ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"\0\0\0\0IEND\xaeB`\x82"}
 _FORMATS = {"MPO": "JPEG"}  # A JPEG of several pictures, of which the first is shown.
 _EXIF_ORIENTATION = 0x0112
 
@@ -57,6 +58,8 @@ def decode_all(path: Path) -> None:
     check_sums(path)
     with opened(path) as image:
         image.load()
+        if not _has(path, _ENDS[image.format]):
+            raise FileFault("damaged image", f"{path} is damaged or cut off")
 
 
 def check_sums(path: Path) -> None:
@@ -74,8 +77,7 @@ def check_sums(path: Path) -> None:
 def opened(path: Path, formats: Collection[str] = ("JPEG", "PNG")) -> Iterator[Image.Image]:
     """Opens an image, whose pixels are read in the block.
 
-    Nothing is decoded of a file that claims more pixels than Pillow takes, 178,956,970: it is also
-    what the graph's decoder takes, 2**29 bytes for three channels.
+    Nothing is decoded of a file that claims more pixels than Pillow takes: 178,956,970.
 
     Args:
       path: the file.
@@ -104,12 +106,25 @@ def opened(path: Path, formats: Collection[str] = ("JPEG", "PNG")) -> Iterator[I
         raise FileFault("damaged image", f"{path} is damaged or cut off") from None
 
 
+def size_problem(
+    label: Path, label_size: tuple[int, int], image: Path, shown_size: tuple[int, int]
+) -> str:
+    """Says in what the sizes (height, width) of a label and its image differ; "" if in nothing."""
+    if label_size == shown_size:
+        return ""
+    return f"{label} is {_shape(label_size)}, but its image {image} is {_shape(shown_size)}"
+
+
 def in_threads(
     function: Callable[[Item], Result], items: Sequence[Item], title: str
 ) -> list[Result]:
     """Maps in threads (Pillow decodes outside the interpreter's lock), with a bar if it lasts."""
     with ThreadPoolExecutor() as pool:
         return list(track(pool.map(function, items), title, len(items)))
+
+
+def _shape(size: tuple[int, int]) -> str:
+    return f"{size[1]}x{size[0]}"
 
 
 def _is_rotated(image: Image.Image) -> bool:
@@ -125,6 +140,14 @@ def _is_rotated(image: Image.Image) -> bool:
         return exif.get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
     except (SyntaxError, ValueError, TypeError, struct.error):
         return False  # A damaged block turns nothing.
+
+
+def _has(path: Path, end: bytes) -> bool:
+    """Tells whether a file ends with these bytes, or has them before others that a camera adds."""
+    if _ends_with(path, end):
+        return True
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(end) >= 0
 
 
 def _ends_with(path: Path, end: bytes) -> bool:

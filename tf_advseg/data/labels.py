@@ -19,7 +19,7 @@ from tf_advseg.data import VOID_LABEL
 from tf_advseg.data.catalog import Dataset
 from tf_advseg.data.classes import Classes
 from tf_advseg.data.faults import FileFault
-from tf_advseg.data.images import UNREADABLE, image_size, in_threads, opened
+from tf_advseg.data.images import UNREADABLE, image_size, in_threads, opened, size_problem
 from tf_advseg.data.names import Names
 from tf_advseg.errors import InputError
 
@@ -78,15 +78,6 @@ def _prepare_label(image: Path, label: Path, classes: Classes, cache: Path) -> P
     return cached
 
 
-def size_problem(
-    label: Path, label_size: tuple[int, int], image: Path, image_size: tuple[int, int]
-) -> str:
-    """Says in what the sizes (height, width) of a label and its image differ; "" if in nothing."""
-    if label_size == image_size:
-        return ""
-    return f"{label} is {_shape(label_size)}, but its image {image} is {_shape(image_size)}"
-
-
 def _cached_size(path: Path) -> tuple[int, int] | None:
     """Returns height and width of a cached label; None if there is none, or a damaged one."""
     try:
@@ -94,10 +85,6 @@ def _cached_size(path: Path) -> tuple[int, int] | None:
             return (file.height, file.width) if _CLASSES_KEY in file.info else None
     except UNREADABLE:
         return None
-
-
-def _shape(size: tuple[int, int]) -> str:
-    return f"{size[1]}x{size[0]}"
 
 
 def _read_label(path: Path, classes: Classes) -> np.ndarray:

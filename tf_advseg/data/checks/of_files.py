@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tf_advseg.data.checks.problem import Problem
 from tf_advseg.data.checks.seen import Survey
-from tf_advseg.data.labels import size_problem, value_problem
+from tf_advseg.data.images import size_problem
+from tf_advseg.data.labels import value_problem
 
 
 def faulty_images(survey: Survey) -> Iterator[Problem]:

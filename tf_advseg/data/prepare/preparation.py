@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tf_advseg.data.classes import Classes
-from tf_advseg.data.images import image_size, in_threads
-from tf_advseg.data.labels import size_problem
+from tf_advseg.data.images import image_size, in_threads, size_problem
 from tf_advseg.data.prepare import layout, parts
 from tf_advseg.data.prepare.layout import IMAGES, LABELS, LISTS, Folder, Manifest, Origin
 from tf_advseg.data.prepare.parts import Found, Part
