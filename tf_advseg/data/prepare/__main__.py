@@ -34,4 +34,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, stopped="stopped; the same command goes on")
+    # A check begins anew.
+    goes_on = not set(sys.argv[1:2]) & set(registry.DATA_TOOLS)
+    cli.run(main, stopped="stopped; the same command goes on" if goes_on else "stopped")
