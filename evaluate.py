@@ -41,7 +41,7 @@ def main() -> None:
     settings = config.evaluate_config()
     task = None
     if settings.run_dir and not settings.images:
-        from tf_advseg.data.catalog import read_classes
+        from tf_advseg.data.classes_file import read_classes
 
         run_dir = Path(settings.run_dir)
         trained = dataclasses.asdict(config.stored_config(run_dir))
@@ -62,7 +62,7 @@ def open_subject(settings: config.EvaluateConfig) -> "Subject":
         return subject.open_run(settings)
     export = subject.open_export(Path(settings.saved_model))
     if settings.run_dir:
-        from tf_advseg.data.catalog import read_classes
+        from tf_advseg.data.classes_file import read_classes
 
         trained = read_classes(Path(settings.run_dir) / config.CLASSES_FILE)
         require_classes(f"--saved_model {settings.saved_model}", export.classes, trained)

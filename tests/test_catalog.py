@@ -5,8 +5,9 @@ import json
 import pytest
 
 from tf_advseg.data import catalog
-from tf_advseg.data.catalog import read_classes, read_list
 from tf_advseg.data.classes import CITYSCAPES, VOC2012, Classes, voc_color
+from tf_advseg.data.classes_file import read_classes
+from tf_advseg.data.lists import read_list
 from tf_advseg.errors import InputError
 
 CAT, DOG = {"name": "cat", "color": [1, 2, 3]}, {"name": "dog", "color": [255, 0, 0]}

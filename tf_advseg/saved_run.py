@@ -7,8 +7,8 @@ import keras
 import tensorflow as tf
 
 from tf_advseg.config import BEST, CHECKPOINTS, CLASSES_FILE, TrainConfig, stored_config
-from tf_advseg.data.catalog import read_classes
 from tf_advseg.data.classes import Classes
+from tf_advseg.data.classes_file import read_classes
 from tf_advseg.errors import InputError, first_line
 from tf_advseg.models.discriminator import build_discriminator
 from tf_advseg.models.segmenter import build_segmenter

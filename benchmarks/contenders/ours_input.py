@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.workers import Task
-from tf_advseg.data import catalog, files, pipeline, splits
+from tf_advseg.data import catalog, files, lists, pipeline, splits
 
 Options = Mapping[str, Any]
 
@@ -95,7 +95,7 @@ class RepeatedFiles(catalog.Dataset):
     list_file: Path = Path()
 
     def ids(self, split: str) -> list[str]:
-        return catalog.read_list(self.list_file) if split == "train" else super().ids(split)
+        return lists.read_list(self.list_file) if split == "train" else super().ids(split)
 
     def image_path(self, image_id: str) -> Path:
         return super().image_path(self._name(image_id))

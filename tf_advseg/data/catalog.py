@@ -9,25 +9,18 @@ A data set is a folder in the layout of PASCAL VOC:
 """
 
 import dataclasses
-import json
 import os
-import reprlib
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from tf_advseg import textfile
-from tf_advseg.data import VOID_LABEL
 from tf_advseg.data.classes import CITYSCAPES, VOC2012, Classes
+from tf_advseg.data.classes_file import read_classes
 from tf_advseg.data.faults import FileFault
+from tf_advseg.data.lists import read_list
 from tf_advseg.data.names import Names, is_file, no_file
 from tf_advseg.errors import InputError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-NO_REGULAR_FILE = "no regular file"  # A kind of `FileFault`.
-_LONGEST_ID = 240  # Bytes; a file system's names have at most 255, with the suffix.
-_MAX_LIST, _MAX_CLASSES = 2**26, 2**20  # Bytes of a list, and of a classes.json.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +106,7 @@ class Dataset:
 
 
 def _kind_of_missing(what: str, paths: Iterable[Path]) -> str:
-    return NO_REGULAR_FILE if any(map(no_file, paths)) else f"missing {what}"
+    return "no regular file" if any(map(no_file, paths)) else f"missing {what}"
 
 
 def classes_path(data_dir: Path) -> Path:
@@ -175,137 +168,3 @@ def shapes(data_dir: Path) -> Dataset:
     except OSError as error:
         raise InputError(f"cannot write the data set shapes to {data_dir}: {error}") from None
     return folder(data_dir)
-
-
-@dataclasses.dataclass(frozen=True)
-class Listing:
-    """What a list file holds.
-
-    Attributes:
-      ids: that can be used, each once, in the order of the list.
-      problems: what is wrong with the list; training ends with the first.
-    """
-
-    ids: tuple[str, ...]
-    problems: tuple[str, ...] = ()
-
-
-def read_list(path: Path) -> list[str]:
-    """Returns the ids in a list file: each line that is not blank, so ids may hold spaces.
-
-    Raises:
-      InputError: the file is missing, not UTF-8, empty, names an id twice or one with a path in it.
-    """
-    listing = examine_list(path)
-    for problem in listing.problems[:1]:
-        raise InputError(problem)
-    return list(listing.ids)
-
-
-def examine_list(path: Path) -> Listing:
-    """Reads a list file as `read_list` does, to its end, and returns every problem with it."""
-    try:
-        lines = textfile.read(path, _MAX_LIST).splitlines()
-    except OSError as error:
-        return Listing((), (f"cannot read the list {path}: {error.strerror}",))
-    except UnicodeDecodeError:
-        return Listing((), (f"the list {path} is no UTF-8 text",))
-    counts = Counter(line.strip() for line in lines if line.strip())
-    if not counts:
-        return Listing((), (f"the list {path} is empty",))
-    twice = [f"the list {path} names {i!r} twice" for i, count in counts.items() if count > 1]
-    wrong = [
-        f"the list {path} has {image_id[:_LONGEST_ID]!r}; allowed: file names without folder"
-        for image_id in counts
-        if not _is_name(image_id)
-    ]
-    return Listing(tuple(filter(_is_name, counts)), (*twice, *wrong))
-
-
-def _is_name(image_id: str) -> bool:
-    """Tells whether an id is a file's name, which can lead to no other folder."""
-    too_long = len(image_id.encode()) > _LONGEST_ID
-    return not (set("/\\\0") & set(image_id) or image_id.startswith(".") or too_long)
-
-
-def read_classes(path: Path) -> Classes:
-    """Reads a classes.json.
-
-    Raises:
-      InputError: the file is missing or does not hold what the layout says.
-    """
-    document = _read_json(path)
-    for problem in _document_problems(document, path):
-        raise InputError(problem)
-    entries = document["classes"]
-    return Classes(
-        name=str(document.get("name", path.parent.name)),
-        names=tuple(entry["name"] for entry in entries),
-        colors=tuple(tuple(entry["color"]) for entry in entries),
-        void_value=document.get("ignore_label", VOID_LABEL),
-    )
-
-
-def classes_problems(path: Path) -> list[str]:
-    """Returns all that is wrong with a classes.json; `read_classes` ends with the first."""
-    try:
-        return list(_document_problems(_read_json(path), path))
-    except InputError as error:
-        return [str(error)]
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(textfile.read(path, _MAX_CLASSES))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no JSON: {error}") from None
-
-
-def _document_problems(document: Any, path: Path) -> Iterator[str]:
-    """Yields what is wrong with the content of a classes.json."""
-    if not isinstance(document, dict) or not isinstance(document.get("classes"), list):
-        yield f'{path} has no list "classes"'
-        return
-    entries = document["classes"]
-    void = document.get("ignore_label", VOID_LABEL)
-    if not _is_byte(void):
-        yield f'{path}: "ignore_label" is {reprlib.repr(void)}; allowed: 0 to 255'
-    elif void < len(entries) <= VOID_LABEL:
-        yield f'{path}: "ignore_label" {void} is also a class id'
-    if not 2 <= len(entries) <= VOID_LABEL:
-        yield f"{path} has {len(entries)} classes; allowed: 2 to {VOID_LABEL}"
-        return
-    for index, entry in enumerate(entries):
-        yield from (f"{path}: class {index} {problem}" for problem in _entry_problems(entry))
-    names = [entry["name"] for entry in entries if not any(_name_problems(entry))]
-    for name, count in Counter(names).items():
-        if count > 1:
-            yield f"{path} has two classes of one name, {name!r}"
-
-
-def _entry_problems(entry: Any) -> Iterator[str]:
-    yield from _name_problems(entry)
-    color = entry.get("color") if isinstance(entry, dict) else None
-    if not isinstance(color, list) or len(color) != 3 or not all(map(_is_byte, color)):
-        yield f'has "color" {reprlib.repr(color)}; allowed: [R, G, B] in 0-255'
-
-
-def _name_problems(entry: Any) -> Iterator[str]:
-    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-        yield 'has no "name"'
-    elif not _is_text(entry["name"]):
-        yield f'has the "name" {reprlib.repr(entry["name"])}; allowed: Unicode text'
-
-
-def _is_text(name: str) -> bool:
-    """Tells whether a name can be written to a file: JSON can hold halves of characters."""
-    try:
-        return bool(name.encode())
-    except UnicodeEncodeError:
-        return False
-
-
-def _is_byte(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255

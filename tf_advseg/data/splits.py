@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tf_advseg.data.catalog import Dataset, read_list
+from tf_advseg.data.catalog import Dataset
+from tf_advseg.data.lists import read_list
 from tf_advseg.data.names import Names
 from tf_advseg.errors import InputError
 

@@ -5,13 +5,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from tf_advseg.data.catalog import Dataset, classes_path, classes_problems, examine_list
+from tf_advseg.data.catalog import Dataset, classes_path
 from tf_advseg.data.checks.seen import SeenFile, Survey
 from tf_advseg.data.classes import Classes
+from tf_advseg.data.classes_file import classes_problems
 from tf_advseg.data.faults import FileFault
 from tf_advseg.data.files import open_dataset
 from tf_advseg.data.images import check_sums, decode_all, image_size, in_threads
 from tf_advseg.data.labels import label_values, value_counts
+from tf_advseg.data.lists import examine_list
 from tf_advseg.data.names import Names, is_file
 from tf_advseg.errors import InputError
 

@@ -5,8 +5,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from tf_advseg.data.catalog import Dataset, Listing
+from tf_advseg.data.catalog import Dataset
 from tf_advseg.data.faults import FileFault
+from tf_advseg.data.lists import Listing
 
 
 @dataclasses.dataclass(frozen=True)
