@@ -5,6 +5,9 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+#: The smallest loss scale: an overflow at it is no matter of the scale.
+LEAST_LOSS_SCALE = 1.0
+
 
 def default_precision() -> str:
     """Returns mixed_float16 where TensorFlow sees a GPU, and float32 elsewhere.
@@ -43,6 +46,21 @@ def unscale_gradients(
 def loss_scale(optimizer: keras.optimizers.Optimizer) -> tf.Tensor | None:
     """Returns the current scale, float32 [], or None where there is no loss scaling."""
     return optimizer.loss_scale if _scales(optimizer) else None
+
+
+def skipped(optimizer: keras.optimizers.Optimizer, scale: tf.Tensor) -> tf.Tensor:
+    """Returns 1 if an optimizer's last update was left out because of an overflow, else 0.
+
+    Args:
+      optimizer: with loss scaling.
+      scale: float32 [], as it was before the update.
+
+    Returns:
+      float32 [].
+    """
+    # The count of good steps begins again at an overflow, and where the scale is doubled.
+    begins = tf.equal(optimizer.dynamic_counter, 0)
+    return tf.cast(begins & (optimizer.loss_scale <= scale), tf.float32)
 
 
 def _scales(optimizer: keras.optimizers.Optimizer) -> bool:

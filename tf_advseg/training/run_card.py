@@ -53,7 +53,8 @@ _CHARTS = {
         # Not in one chart: one may be a thousand times the other.
         "learning rate of the segmenter": ("learning_rate/segmenter",),
         "learning rate of the discriminator": ("learning_rate/discriminator",),
-        "loss scales": ("loss_scale/.*",),
+        "loss scales": ("loss_scale/(segmenter|discriminator)",),
+        "share of steps that loss scaling skips": ("loss_scale/skipped_.*",),
         "images per second": ("throughput/.*",),
     },
 }

@@ -16,7 +16,7 @@ from tf_advseg.training.callbacks import EveryStep, Logs
 from tf_advseg.training.objective import CONFIDENCES
 from tf_advseg.training.precision import loss_scale
 from tf_advseg.training.stopwatch import Stopwatch
-from tf_advseg.training.trainer import AdversarialTrainer
+from tf_advseg.training.trainer import SKIPPED, AdversarialTrainer
 
 #: The runs that TensorBoard finds in the folder.
 TRAIN, VALIDATION = "train", "validation"
@@ -37,6 +37,7 @@ _TAGS = {
     "discriminator": "discriminator/loss",
     "selected_fraction": SELECTED_FRACTION,
     **{name: f"discriminator/{name}" for name in CONFIDENCES},
+    **{name: f"loss_scale/{name}" for name in SKIPPED},  # As a share of the window's steps.
 }
 
 

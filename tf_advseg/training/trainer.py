@@ -12,9 +12,12 @@ from tf_advseg.models.segmenter import head_variables
 from tf_advseg.recipe import COIN_FLIP, Recipe
 from tf_advseg.training import losses, replicas
 from tf_advseg.training.objective import CONFIDENCES, Batch, Maps, Objective
-from tf_advseg.training.precision import scale_loss, unscale_gradients
+from tf_advseg.training.precision import loss_scale, scale_loss, skipped, unscale_gradients
 
 Measured = dict[str, tuple[tf.Tensor, tf.Tensor]]
+
+#: Under loss scaling: whether the update of a network was left out, 1 or 0.
+SKIPPED_SEGMENTER, SKIPPED_DISCRIMINATOR = SKIPPED = ("skipped_segmenter", "skipped_discriminator")
 
 
 class AdversarialTrainer(keras.Model):
@@ -96,6 +99,9 @@ class AdversarialTrainer(keras.Model):
         self.optimizer.build(self.segmenter.trainable_variables)
         if self.discriminator is not None:
             self.discriminator_optimizer.build(self.discriminator.trainable_variables)
+            self._track_skipped(SKIPPED_DISCRIMINATOR, discriminator_optimizer)
+        self._track_skipped(SKIPPED_SEGMENTER, optimizer)
+        self._phase_metrics = list(self._trackers.values())
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns the segmenter's logits, float32 [B, H, W, C]."""
@@ -110,7 +116,9 @@ class AdversarialTrainer(keras.Model):
             measured = self._step_by_coin(batch)
         else:
             measured = self._measured(self._step(batch))
-        self.step.assign_add(1)
+        # A step whose batch could not be read is none, and TensorFlow would count it all the same.
+        with tf.control_dependencies([measured["loss"][0]]):
+            self.step.assign_add(1)
         return self._track(measured)
 
     @tf.autograph.experimental.do_not_convert
@@ -150,6 +158,11 @@ class AdversarialTrainer(keras.Model):
         }
         return [name for name, used in names.items() if used]
 
+    def _track_skipped(self, name: str, optimizer: keras.optimizers.Optimizer) -> None:
+        # Once, though a trainer can be compiled again for more steps at once.
+        if loss_scale(optimizer) is not None and name not in self._trackers:
+            self._trackers[name] = replicas.SharedMean(name=name)
+
     def _batch(self, data: dict[str, tuple[tf.Tensor, tf.Tensor]]) -> Batch:
         unlabeled = data["unlabeled"] if self.recipe.uses_unlabeled else (None, None)
         return Batch(*data["labeled"], *unlabeled)
@@ -185,10 +198,16 @@ class AdversarialTrainer(keras.Model):
         values, segmenter_gradients, discriminator_gradients = self.gradients(batch)
         # Before the L2 penalty, which every replica has whole; and so that an overflow on one of
         # them is seen by the loss scaling of all.
-        self._update_segmenter(replicas.summed(segmenter_gradients))
-        if discriminator_gradients is not None:
-            self._update_discriminator(replicas.summed(discriminator_gradients))
-        return dict(zip(values, replicas.summed(list(values.values())), strict=True))
+        #
+        # Only once the losses are there: else the counts that optimizers keep would go on though
+        # the batch could not be read.
+        with tf.control_dependencies([values["loss"]]):
+            left_out = self._update_segmenter(replicas.summed(segmenter_gradients))
+            if discriminator_gradients is not None:
+                gradients = replicas.summed(discriminator_gradients)
+                left_out |= self._update_discriminator(gradients)
+        values = dict(zip(values, replicas.summed(list(values.values())), strict=True))
+        return {**values, **left_out}
 
     def gradients(
         self, batch: Batch
@@ -228,15 +247,13 @@ class AdversarialTrainer(keras.Model):
         )
         return values, gradients, unscale_gradients(self.discriminator_optimizer, of_discriminator)
 
-    def _update_segmenter(self, gradients: list[tf.Tensor]) -> None:
+    def _update_segmenter(self, gradients: list[tf.Tensor]) -> dict[str, tf.Tensor]:
         variables = self.segmenter.trainable_variables
         gradients = [
             self._penalized(gradient, variable)
             for gradient, variable in zip(gradients, variables, strict=True)
         ]
-        self.optimizer.apply_gradients(
-            zip(gradients, variables, strict=True), skip_gradients_aggregation=True
-        )
+        return _applied(self.optimizer, gradients, variables, SKIPPED_SEGMENTER)
 
     def _penalized(self, gradient: tf.Tensor, variable: tf.Variable) -> tf.Tensor:
         """Adds the L2 penalty and then the head's rate, as SGD with parameter groups has it."""
@@ -247,23 +264,43 @@ class AdversarialTrainer(keras.Model):
             gradient *= self.recipe.head_learning_rate_scale
         return gradient
 
-    def _update_discriminator(self, gradients: list[tf.Tensor]) -> None:
+    def _update_discriminator(self, gradients: list[tf.Tensor]) -> dict[str, tf.Tensor]:
         variables = self.discriminator.trainable_variables
         if decay := self.recipe.discriminator_weight_decay:
             gradients = [g + decay * v for g, v in zip(gradients, variables, strict=True)]
-        self.discriminator_optimizer.apply_gradients(
-            zip(gradients, variables, strict=True), skip_gradients_aggregation=True
-        )
+        return _applied(self.discriminator_optimizer, gradients, variables, SKIPPED_DISCRIMINATOR)
 
     def _measured(self, values: dict[str, tf.Tensor]) -> Measured:
-        """Returns (value, 1) of each tracked loss, and (0, 0) of one that this step has not."""
-        absent = tf.constant(0.0)
-        return {
-            name: (values[name], tf.constant(1.0)) if name in values else (absent, absent)
-            for name in self._trackers
-        }
+        """Returns (value, 1) of each tracked loss, and (0, 0) of one that does not count.
+
+        Those are the losses that this step has not, and those that are no numbers because the
+        arithmetic overflowed, where loss scaling has left the update out for it.
+        """
+        absent = tf.constant(0.0), tf.constant(0.0)
+        left_out = [values[name] for name in SKIPPED if name in values]
+        measured = {name: (values[name], tf.constant(1.0)) for name in values}
+        if left_out:
+            kept = tf.equal(tf.add_n(left_out), 0)
+            for name, value in values.items():
+                counts = kept | tf.math.is_finite(value)
+                measured[name] = tf.where(counts, value, 0.0), tf.cast(counts, tf.float32)
+        return {name: measured.get(name, absent) for name in self._trackers}
 
     def _track(self, measured: Measured) -> dict[str, tf.Tensor]:
         for name, (value, weight) in measured.items():
             self._trackers[name].update_state(value, weight)
         return {name: tracker.result() for name, tracker in self._trackers.items()}
+
+
+def _applied(
+    optimizer: keras.optimizers.Optimizer,
+    gradients: list[tf.Tensor],
+    variables: list[tf.Variable],
+    name: str,
+) -> dict[str, tf.Tensor]:
+    """Updates the variables; under loss scaling, returns by `name` 1 if that was left out, or 0."""
+    scale = loss_scale(optimizer)
+    optimizer.apply_gradients(
+        zip(gradients, variables, strict=True), skip_gradients_aggregation=True
+    )
+    return {} if scale is None else {name: skipped(optimizer, scale)}
