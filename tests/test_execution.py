@@ -10,7 +10,7 @@ from test_trainer_fit import NETWORKS, random_batch, steps_of, trainer_of, value
 
 from tf_advseg.config import train_config
 from tf_advseg.errors import InputError
-from tf_advseg.training import callbacks, session
+from tf_advseg.training import callbacks, divergence, session
 from tf_advseg.training.stopwatch import Stopwatch
 
 
@@ -48,14 +48,18 @@ def test_steps_at_once_are_the_same_steps():
             np.testing.assert_allclose(own, other, atol=1e-6)
 
 
-def test_loss_that_is_no_number_is_seen_at_the_end_of_its_execution():
+@pytest.mark.parametrize(
+    ("step", "at_once", "named"),
+    [(3, 1, "step 3"), (3, 2, "one of the steps 3 to 4"), (5, 2, "step 5")],
+)
+def test_loss_that_is_no_number_is_seen_at_the_end_of_its_execution(step, at_once, named):
     batches = [random_batch(seed) for seed in range(5)]
-    images, labels = batches[2]["labeled"]
-    batches[2]["labeled"] = images * math.nan, labels
+    images, labels = batches[step - 1]["labeled"]
+    batches[step - 1]["labeled"] = images * math.nan, labels
     stacked = tf.nest.map_structure(lambda *parts: tf.stack(parts), *batches)
     data = tf.data.Dataset.from_tensor_slices(stacked)
-    with pytest.raises(FloatingPointError, match="step 4: "):
-        fit(2, callbacks.StopAtNaN(), data=data)
+    with pytest.raises(FloatingPointError, match=f"^{named}: .*cross_entropy.* is not finite$"):
+        fit(at_once, divergence.StopAtNaN(), data=data)
 
 
 @pytest.mark.parametrize(

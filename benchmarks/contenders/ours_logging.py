@@ -12,7 +12,7 @@ from benchmarks.contenders import ours
 from benchmarks.workers import Task, busy_seconds, used_seconds
 from tf_advseg.options import LOG_EVERY
 from tf_advseg.progress import Progress
-from tf_advseg.training import callbacks
+from tf_advseg.training import callbacks, divergence
 from tf_advseg.training.stopwatch import Stopwatch
 from tf_advseg.training.tensorboard import TrainSummaries
 
@@ -64,7 +64,7 @@ def _logging(folder: Path, steps: int, options: Options) -> list[callbacks.Every
     return [
         callbacks.Timing(stopwatch),
         callbacks.Profile(None, 0, 0, stopwatch, progress.say),
-        callbacks.StopAtNaN(),
+        divergence.StopAtNaN(),
         callbacks.ShowProgress(progress),
         TrainSummaries(folder, LOG_EVERY, images, stopwatch),
     ]

@@ -94,18 +94,6 @@ class Timing(EveryStep):
         return self.steps / self._stopwatch.seconds if self.steps else math.nan
 
 
-class StopAtNaN(EveryStep):
-    """Ends the run at the first loss that is no number: nothing after it is worth anything."""
-
-    def on_step(self, step: int, logs: Logs) -> None:
-        wrong = [name for name, value in logs.items() if not math.isfinite(value)]
-        if wrong:
-            raise FloatingPointError(
-                f"step {step}: {', '.join(wrong)} is not finite; "
-                "try a lower --learning_rate, or --precision float32"
-            )
-
-
 class Profile(EveryStep):
     """Records TensorFlow's profile of some steps, for TensorBoard's page `profile`.
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tf_advseg.config import BEST, CHECKPOINTS
 from tf_advseg.errors import InputError, first_line
 from tf_advseg.saved_run import UNREADABLE
+from tf_advseg.training import finite
 from tf_advseg.training.trainer import AdversarialTrainer
 
 _KEPT = 3
@@ -41,7 +42,7 @@ class Checkpoints:
         if trainer.discriminator is not None:
             parts["discriminator"] = trainer.discriminator
             parts["discriminator_optimizer"] = trainer.discriminator_optimizer
-        self._step, self._networks = trainer.step, [trainer.segmenter, trainer.discriminator]
+        self._step, self._trainer = trainer.step, trainer
         checkpoint = tf.train.Checkpoint(**parts)
         self._folder = folder = run_dir / CHECKPOINTS
         if not writes:
@@ -85,22 +86,24 @@ class Checkpoints:
           seconds: spent training by this process.
 
         Raises:
-          FloatingPointError: a weight is not finite; a run could not go on from there.
+          FloatingPointError: a value in it is not finite; a run could not go on from there.
         """
         if (step := int(self._step.numpy())) == self._saved_step:
             return
-        for network in filter(None, self._networks):
-            for variable in network.trainable_variables:
-                if not tf.reduce_all(tf.math.is_finite(variable)):
-                    raise FloatingPointError(f"step {step}: {variable.name} is not finite")
+        finite.require(self._trainer)
         self.seconds.assign(self._earlier_seconds + seconds)
         self._last.save(checkpoint_number=step)
         self._saved_step = step
 
     def save_if_best(self, mean_iou: float) -> bool:
-        """Keeps this step as the best if its validation mean IoU is above all before."""
+        """Keeps this step as the best if its validation mean IoU is above all before.
+
+        Raises:
+          FloatingPointError: as `save`.
+        """
         if not mean_iou > float(self.best_mean_iou):
             return False
+        finite.require(self._trainer)
         self.best_mean_iou.assign(mean_iou)
         self._best.save(checkpoint_number=int(self._step.numpy()))
         return True

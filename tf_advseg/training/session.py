@@ -17,7 +17,15 @@ from tf_advseg.evaluation import evaluator, tables
 from tf_advseg.options import LOG_EVERY
 from tf_advseg.progress import Progress
 from tf_advseg.recipe import COIN_FLIP
-from tf_advseg.training import batches, callbacks, devices, run_card, tensorboard
+from tf_advseg.training import (
+    batches,
+    callbacks,
+    devices,
+    divergence,
+    finite,
+    run_card,
+    tensorboard,
+)
 from tf_advseg.training.checkpoints import Checkpoints
 from tf_advseg.training.stopwatch import Stopwatch
 from tf_advseg.training.tensorboard import TrainSummaries, ValidationSummaries
@@ -84,7 +92,8 @@ class Session:
         tags += tensorboard.validation_tags(self._files.classes.names, selects=self._selects)
         with run_card.recorded(self._folder, self._config, tags):
             if self._first_step < self._config.steps:
-                self._fit()
+                with finite.explained(self._config):
+                    self._fit()
             if self._signals.received is not None:
                 step, run_dir = int(self._trainer.step.numpy()), self._config.run_dir
                 again = f"--run_dir {shlex.quote(run_dir)} --resume"
@@ -144,7 +153,8 @@ class Session:
         return [
             self._timing,
             self._profile,
-            callbacks.StopAtNaN(),
+            divergence.StopAtNaN(),
+            divergence.StopAtLeastLossScale(LOG_EVERY),
             callbacks.ShowProgress(self._progress),
             self._train_summaries,
             callbacks.Validate(

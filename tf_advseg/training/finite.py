@@ -1,0 +1,64 @@
+"""Numbers that are none: which values of a run are not finite, and what to do about it."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import tensorflow as tf
+
+from tf_advseg.config import TrainConfig
+from tf_advseg.errors import InputError
+from tf_advseg.saved_run import find_checkpoint
+from tf_advseg.training.trainer import AdversarialTrainer
+
+
+def require(trainer: AdversarialTrainer) -> None:
+    """Checks all that a run goes on with: weights, statistics of batch norm, optimizers' moments.
+
+    Raises:
+      FloatingPointError: one of them is not finite.
+    """
+    for owner, variable in _held(trainer):
+        if variable.dtype.is_floating and not tf.reduce_all(tf.math.is_finite(variable)):
+            raise FloatingPointError(
+                f"step {int(trainer.step.numpy())}: the {owner}'s {variable.name} is not finite"
+            )
+
+
+@contextlib.contextmanager
+def explained(config: TrainConfig) -> Iterator[None]:
+    """Adds to such an error where the run can be gone on from, and what to try.
+
+    Raises:
+      FloatingPointError: instead of the one without.
+    """
+    try:
+        yield
+    except FloatingPointError as error:
+        raise FloatingPointError(f"{error}; {_advice(config)}") from error
+
+
+def _advice(config: TrainConfig) -> str:
+    try:
+        last = Path(find_checkpoint(Path(config.run_dir), "last"))
+        step = last.name.rpartition("-")[2]
+        found, start = f"the last good checkpoint is {last} (step {step})", f" --weights {last} and"
+    except InputError:
+        found, start = "there is no checkpoint yet", ""
+    tries = [f"a lower --learning_rate (now {config.learning_rate:g})"]
+    if config.recipe().uses_discriminator:
+        rate = config.discriminator_learning_rate
+        tries.append(f"a lower --discriminator_learning_rate (now {rate:g})")
+    if config.precision != "float32":
+        tries.append("--precision float32")
+    return f"{found}; try a new --run_dir with{start} {', or '.join(tries)}"
+
+
+def _held(trainer: AdversarialTrainer) -> Iterator[tuple[str, tf.Variable]]:
+    """Yields (whose, variable) of all that a checkpoint holds."""
+    parts = {"segmenter": (trainer.segmenter, trainer.optimizer)}
+    if trainer.discriminator is not None:
+        parts["discriminator"] = trainer.discriminator, trainer.discriminator_optimizer
+    for name, (network, optimizer) in parts.items():
+        yield from ((name, variable) for variable in network.weights)
+        yield from ((f"{name} optimizer", variable) for variable in optimizer.variables)
