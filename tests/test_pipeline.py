@@ -13,12 +13,10 @@ from tf_advseg.data import VOID_LABEL, catalog, files
 from tf_advseg.data.pipeline import (
     Views,
     evaluation_dataset,
-    naming_unreadable,
     random_crop_dataset,
     shuffled_index,
     training_dataset,
 )
-from tf_advseg.errors import InputError
 
 #: Views that show an image as it is.
 WHOLE = Views(crop_size=(8, 8), random_scale=(1.0, 1.0), flip=False)
@@ -273,31 +271,6 @@ def test_data_folder_reaches_the_batches(voc_folder):
     expected = [np.asarray(Image.open(dataset.label_path(i))) for i in found.ids]
     np.testing.assert_array_equal(batch["labeled"][1].sum(axis=(1, 2)).sum(), np.sum(expected))
     assert set(np.unique(batch["labeled"][1])) == {0, 1, 2, VOID_LABEL}
-
-
-def test_unreadable_image_is_named(tmp_path):
-    good, bad = tmp_path / "good.jpg", tmp_path / "bad.png"
-    noise = np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8)
-    Image.fromarray(noise).save(good)
-    Image.fromarray(noise).save(bad)
-    content = bytearray(bad.read_bytes())
-    content[80:90] = bytes(10)
-    bad.write_bytes(content)
-    with (
-        pytest.raises(InputError, match=r"bad\.png cannot be read"),
-        naming_unreadable([good, bad]),
-    ):
-        list(evaluation_dataset([good, bad], ()))
-    gone = tmp_path / "gone.png"
-    with pytest.raises(InputError, match=r"gone\.png cannot be read"), naming_unreadable([gone]):
-        list(evaluation_dataset([gone], ()))
-
-
-def test_error_that_no_image_causes_stays_as_it_is(tmp_path):
-    path = tmp_path / "good.png"
-    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(path)
-    with pytest.raises(tf.errors.InvalidArgumentError), naming_unreadable([path]):
-        raise tf.errors.InvalidArgumentError(None, None, "another cause")
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ crop. A run can therefore start at any step with exactly the batches it would ha
 reading through the earlier ones, and order does not depend on how many files are read at once.
 """
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -15,14 +14,7 @@ import tensorflow as tf
 from tf_advseg.data import VOID_LABEL, augment, coin
 from tf_advseg.data.decode import decode_image, decode_label
 from tf_advseg.data.positions import WHOLE, Share, positions
-from tf_advseg.errors import InputError
 
-_READ_ERRORS = (
-    tf.errors.InvalidArgumentError,
-    tf.errors.NotFoundError,
-    tf.errors.PermissionDeniedError,
-    tf.errors.FailedPreconditionError,
-)
 _LABELED, _UNLABELED, _EVALUATION = 0, 1, 2  # Streams of randomness under one seed.
 
 
@@ -119,7 +111,8 @@ def evaluation_dataset(
     """
     dataset = _mapped(images, _read_image)
     if labels:
-        dataset = tf.data.Dataset.zip((dataset, _mapped(labels, _label_reader(void_class))))
+        both = tf.data.Dataset.zip((dataset, _mapped(labels, _label_reader(void_class))))
+        dataset = _map(both, _of_one_size)
     return dataset.prefetch(2)
 
 
@@ -145,24 +138,6 @@ def random_crop_dataset(
         return tf.cast(tf.round(image), tf.uint8), label
 
     return _map(paths.enumerate(first), load).prefetch(2)
-
-
-@contextlib.contextmanager
-def naming_unreadable(images: Iterable[Path]) -> Iterator[None]:
-    """Names the image that a data set could not read; the graph's own error does not.
-
-    Raises:
-      InputError: instead of TensorFlow's error, if one of the files cannot be read.
-    """
-    try:
-        yield
-    except _READ_ERRORS:
-        for path in images:
-            try:
-                decode_image(tf.io.read_file(str(path)))
-            except _READ_ERRORS:
-                raise InputError(f"{path} cannot be read: no image, or cut off") from None
-        raise
 
 
 def shuffled_index(position: tf.Tensor, count: int, seed: tf.Tensor) -> tf.Tensor:
@@ -235,7 +210,9 @@ def _map(dataset: tf.data.Dataset, function: Callable, **options: bool) -> tf.da
 def _labeled_view(
     image_path: tf.Tensor, label_path: tf.Tensor, seed: tf.Tensor, views: Views
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    image, label = _read_image(image_path), _label_reader(views.void_class)(label_path)
+    image, label = _of_one_size(
+        _read_image(image_path), _label_reader(views.void_class)(label_path)
+    )
     geometry = _geometry(image, seed, views)
     return (
         augment.crop_image(image, geometry, views.crop_size, views.padding_color),
@@ -271,6 +248,13 @@ def _mapped(paths: Sequence[Path], read: Callable[[tf.Tensor], tf.Tensor]) -> tf
 
 def _read_image(path: tf.Tensor) -> tf.Tensor:
     return decode_image(tf.io.read_file(path))
+
+
+def _of_one_size(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    # A file may be replaced after it was checked, and its pixels would be compared with others.
+    agree = tf.debugging.assert_equal(tf.shape(image)[:2], tf.shape(label))
+    with tf.control_dependencies([agree]):
+        return tf.identity(image), tf.identity(label)
 
 
 def _label_reader(void_class: int | None) -> Callable[[tf.Tensor], tf.Tensor]:

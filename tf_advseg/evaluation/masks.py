@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_advseg.data import pipeline
+from tf_advseg.data import pipeline, unreadable
 from tf_advseg.data.catalog import IMAGE_SUFFIXES
 from tf_advseg.data.classes import Classes
 from tf_advseg.data.files import LabeledFiles
@@ -67,7 +67,7 @@ def evaluate_files(
     if save_masks is not None:
         _prepare_folder(save_masks, files.images)
     images = track(protocol.images(files), "evaluating image", len(files.ids))
-    with pipeline.naming_unreadable(files.images):
+    with unreadable.naming_unreadable(files.images, files.labels):
         scores = evaluator.evaluate(predict, images, len(classes), t_semi, on_image, limit)
     return Evaluated(scores, image_scores.mean_ious())
 
@@ -105,7 +105,7 @@ def segment_folder(
     _prepare_folder(save_masks, paths)
     dataset = track(pipeline.evaluation_dataset(paths, ()), "segmenting image", len(paths))
     items = ((image,) for image in dataset)
-    with pipeline.naming_unreadable(paths):
+    with unreadable.naming_unreadable(paths):
         for batch in batching.batches_by_size(items, limit or batching.default_limit()):
             predicted = predict(batch.stacked(0)).class_ids
             for position, class_ids in zip(batch.positions, predicted.numpy(), strict=True):

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tf_advseg import flags
 from tf_advseg.config import TrainConfig
-from tf_advseg.data import pipeline, service
+from tf_advseg.data import service, unreadable
 from tf_advseg.data.files import TrainingFiles
 from tf_advseg.errors import Interrupted
 from tf_advseg.evaluation import evaluator, tables
@@ -112,7 +112,10 @@ class Session:
             )
         try:
             with (
-                pipeline.naming_unreadable((*self._files.labeled.images, *self._files.unlabeled)),
+                unreadable.naming_unreadable(
+                    (*self._files.labeled.images, *self._files.unlabeled),
+                    self._files.labeled.labels,
+                ),
                 service.watched(config.data_service),
             ):
                 trainer.fit(

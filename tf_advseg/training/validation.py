@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advseg.config import TrainConfig
-from tf_advseg.data import pipeline
+from tf_advseg.data import unreadable
 from tf_advseg.data.files import TrainingFiles
 from tf_advseg.evaluation import evaluator, strips
 from tf_advseg.evaluation.inference import Prediction, Predictor
@@ -84,7 +84,7 @@ class Validation:
                 shown[image_id] = strips.strip(*maps, self._files.classes, self._confidence_name)
 
         images = self.protocol.images(validation, part)
-        with pipeline.naming_unreadable(validation.images):
+        with unreadable.naming_unreadable(validation.images, validation.labels):
             scores = evaluator.evaluate(
                 self._predict, images, len(self._files.classes), self._config.t_semi, draw
             )
