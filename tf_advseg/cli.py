@@ -9,14 +9,14 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from tf_advseg.errors import InputError, Interrupted, WorkerLost
+from tf_advseg.errors import InputError, Interrupted, OutOfMemory, WorkerLost
 
 
 def run(main: Callable[[], None], *, stopped: str = "") -> NoReturn:
     """Runs `main` and ends the process: 0 done, 2 wrong input, 128 + a signal's, else 1.
 
-    Wrong input, numbers that are none, and the loss of another machine are told in one line;
-    anything else is a bug and shows where it is.
+    Wrong input, numbers that are none, too little memory, and the loss of another machine are told
+    in one line; anything else is a bug and shows where it is.
 
     Args:
       main: the work.
@@ -34,7 +34,7 @@ def run(main: Callable[[], None], *, stopped: str = "") -> NoReturn:
     except InputError as error:
         _tell(error)
         sys.exit(2)
-    except (FloatingPointError, WorkerLost) as error:
+    except (FloatingPointError, OutOfMemory, WorkerLost) as error:
         _tell(error)
         sys.exit(1)
     except (Interrupted, KeyboardInterrupt) as end:

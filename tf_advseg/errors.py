@@ -20,6 +20,10 @@ class WorkerLost(Exception):
     """Another of the machines that train a run together is gone; none can go on without it."""
 
 
+class OutOfMemory(Exception):
+    """The work needs more memory than there is; the message names settings that need less."""
+
+
 def first_line(error: BaseException) -> str:
     """Returns the first line of an error's text, or its type's name where it has none."""
     return next(iter(str(error).splitlines()), type(error).__name__)

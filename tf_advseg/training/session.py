@@ -6,13 +6,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tf_advseg import flags
 from tf_advseg.config import TrainConfig
 from tf_advseg.data import service, unreadable
 from tf_advseg.data.files import TrainingFiles
-from tf_advseg.errors import Interrupted
+from tf_advseg.errors import Interrupted, OutOfMemory
 from tf_advseg.evaluation import evaluator, tables
 from tf_advseg.options import LOG_EVERY
 from tf_advseg.progress import Progress
@@ -23,6 +24,7 @@ from tf_advseg.training import (
     devices,
     divergence,
     finite,
+    memory,
     run_card,
     tensorboard,
 )
@@ -116,6 +118,7 @@ class Session:
                     (*self._files.labeled.images, *self._files.unlabeled),
                     self._files.labeled.labels,
                 ),
+                memory.answered(memory.step(config), self._smaller_step()),
                 service.watched(config.data_service),
             ):
                 trainer.fit(
@@ -131,8 +134,9 @@ class Session:
                     verbose=0,
                     callbacks=[callbacks.Steps(self._callbacks())],
                 )
-        except (FloatingPointError, Interrupted):
-            raise  # Weights that are no numbers; or a second signal, to end at once.
+        except (FloatingPointError, OutOfMemory, Interrupted):
+            # Weights that are no numbers, or of a part of a step; or a second signal: end at once.
+            raise
         except Exception:
             # Whatever else failed, such as reading a file, the steps taken so far are good. Several
             # workers save together, which those that did not fail here would not know of.
@@ -167,10 +171,15 @@ class Session:
             self._signals,
         ]
 
+    def _smaller_step(self) -> str:
+        replicas = self._trainer.distribute_strategy.num_replicas_in_sync
+        has_gpu = bool(tf.config.list_physical_devices("GPU"))
+        return memory.smaller_step(self._config, replicas, has_gpu=has_gpu)
+
     def _results(self) -> dict[str, Any]:
         """Returns the values of results.json, for the last step."""
         config, latest = self._config, self._train_summaries.latest
-        scores = self._scores or self._validation.measure()[0]
+        scores = self._scores or self._measure()[0]
         best = self._checkpoints.best()
         return {
             **tables.score_values(scores, self._files.classes.names, selects=self._selects),
@@ -189,8 +198,13 @@ class Session:
             "unlabeled_images": len(self._files.unlabeled),
         }
 
+    def _measure(self) -> tuple[evaluator.Scores, dict[str, np.ndarray]]:
+        config = self._config
+        with memory.answered(memory.validation(config), memory.smaller_validation(config)):
+            return self._validation.measure()
+
     def _validate(self, step: int) -> float:
-        self._scores, strips = self._validation.measure()
+        self._scores, strips = self._measure()
         mean_iou, best = self._scores.mean_iou, self._checkpoints.best()
         # Shown with this one, which is not kept yet. NaN is above nothing.
         if best is None or mean_iou > best:
