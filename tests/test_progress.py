@@ -98,3 +98,18 @@ def test_terminal_shows_a_bar_that_starts_where_the_run_does(monkeypatch, capsys
     assert "4/10" in shown and "10/10" in shown
     assert "loss=0.5" in shown
     assert "a note\n" in shown
+
+
+def test_warning_goes_to_stderr_with_a_bar_and_without(monkeypatch, capsys):
+    plain = Progress("step", 10)
+    plain.warn("no bar")
+    plain.close()
+    assert capsys.readouterr() == ("", "warning: no bar\n")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    bar = Progress("step", 10)
+    bar.update(5)
+    bar.warn("a bar")
+    bar.close()
+    shown = capsys.readouterr()
+    assert shown.err == "warning: a bar\n"
+    assert "a bar" not in shown.out

@@ -61,6 +61,14 @@ class Progress:
         else:
             print(text, flush=True)
 
+    def warn(self, text: str) -> None:
+        """Prints a warning on stderr without breaking the bar."""
+        line = f"warning: {text}"
+        if self._bar is not None:
+            self._bar.write(line, file=sys.stderr)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
     def close(self) -> None:
         """Ends the bar."""
         if self._bar is not None:

@@ -24,6 +24,7 @@ from tf_advseg.training import (
     devices,
     divergence,
     finite,
+    health,
     memory,
     run_card,
     tensorboard,
@@ -80,6 +81,7 @@ class Session:
         )
         self._timing = callbacks.Timing(self._stopwatch)
         self._progress = Progress("step", config.steps, done=first_step)
+        self._health = health.Health(config, window, self._warn)
         self._profile = self._profile_of(folder)
         self._scores: evaluator.Scores | None = None
         self._signals = callbacks.StopOnSignal(workers.largest)
@@ -163,6 +165,7 @@ class Session:
             divergence.StopAtNaN(),
             divergence.StopAtLeastLossScale(LOG_EVERY),
             callbacks.ShowProgress(self._progress),
+            self._health,
             self._train_summaries,
             callbacks.Validate(
                 self._validate, checkpoints, stopwatch, config.eval_every, config.steps
@@ -211,7 +214,13 @@ class Session:
             best = None if math.isnan(mean_iou) else mean_iou
         self._validation_summaries.write(step, self._scores, best, strips)
         self._progress.say(f"step {step}: validation mean IoU {100 * mean_iou:.2f} %")
+        self._health.on_validation(step, self._scores.confusion, self._files.classes.names)
         return mean_iou
+
+    def _warn(self, name: str, text: str, step: int) -> None:
+        if self._workers.is_chief:  # All find the same.
+            self._progress.warn(text)
+        self._train_summaries.write_text(f"warnings/{name}", text, step)
 
 
 def steps_per_execution(config: TrainConfig, first_step: int) -> int:
