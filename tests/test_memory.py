@@ -41,6 +41,15 @@ def test_too_little_memory_is_told_in_one_line(error, reason):
     assert str(caught.value) == f"out of memory in a step{reason}; try less"
 
 
+def test_allocation_that_tensorflow_refuses_is_told():
+    tebibytes = [2**22, 2**22]
+    with (
+        pytest.raises(OutOfMemory, match=r"a step \(.*OOM when allocating .*\); try less$"),
+        memory.answered("a step", "less"),
+    ):
+        tf.random.uniform(tebibytes)
+
+
 @pytest.mark.parametrize("message", ["/a/b.png; Too many open files", "x; No space left on device"])
 def test_other_things_that_run_out_are_told_as_they_are(message):
     with (
