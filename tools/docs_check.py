@@ -253,6 +253,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     (r"client\.py", elsewhere("needs a server; tests/test_client.py has two")),
     (r"data\.service", parses),
     (r"data\.prepare check", run()),
+    (r"^export ", elsewhere("sets a variable for the next command")),
     (r"prepare|paper|cityscapes|voc2012|TF_CONFIG", parses),
     (r"-m benchmarks", parses),
     (r"^for run in", elsewhere("needs the table of VOC")),
