@@ -19,6 +19,7 @@ from tf_advseg.data import VOID_COLOR
 from tf_advseg.saved_run import load_run
 from tf_advseg.training import callbacks, tensorboard
 from tf_advseg.training.stopwatch import Stopwatch
+from tf_advseg.training.window import Window
 
 WINDOW = 20  # Steps in a point of the training curves.
 RUNS = ("train", "validation")
@@ -256,7 +257,7 @@ TRAINED = {
 @pytest.mark.parametrize("method", TRAINED)
 def test_curves_of_each_method(tmp_path, method):
     trainer, stopwatch = trainer_of(recipe=METHODS[method]), Stopwatch()
-    summaries = tensorboard.TrainSummaries(tmp_path, 2, 4, stopwatch)
+    summaries = tensorboard.TrainSummaries(tmp_path, 2, 4, stopwatch, Window(trainer.metrics))
     steps = callbacks.Steps([callbacks.Timing(stopwatch), summaries])
     trainer.fit(steps_of(range(4)), verbose=0, callbacks=[steps])
     curves = event_files.scalars(tmp_path / "train")

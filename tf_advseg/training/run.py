@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_advseg import flags, textfile
+from tf_advseg import checkpoint_files, flags, textfile
 from tf_advseg.cluster import ALONE, Cluster
 from tf_advseg.config import CHECKPOINTS, CLASSES_FILE, CONFIG_FILE, SPLIT_FILE, TrainConfig
 from tf_advseg.data import service
@@ -73,10 +73,10 @@ def _train(
     _make_folder(run_dir)
     keras.utils.set_random_seed(config.seed)
     with strategy.scope():
-        if tf.train.latest_checkpoint(str(run_dir / CHECKPOINTS)) is None:
-            config, trainer = _begin(config, files.classes.names)
-        else:
+        if checkpoint_files.steps(run_dir / CHECKPOINTS):
             trainer = build_trainer(config, len(files.classes))
+        else:
+            config, trainer = _begin(config, files.classes.names)
     # Only now: a run that could not begin leaves an empty folder, which can be used again. And
     # every worker has looked into the folder before the chief writes to it.
     if workers.is_chief:

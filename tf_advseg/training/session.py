@@ -17,7 +17,7 @@ from tf_advseg.evaluation import evaluator, tables
 from tf_advseg.options import LOG_EVERY
 from tf_advseg.progress import Progress
 from tf_advseg.recipe import COIN_FLIP
-from tf_advseg.training import batches, callbacks, devices, run_card, tensorboard
+from tf_advseg.training import batches, callbacks, devices, event_files, run_card, tensorboard
 from tf_advseg.training.checkpoints import Checkpoints
 from tf_advseg.training.stopwatch import Stopwatch
 from tf_advseg.training.tensorboard import TrainSummaries, ValidationSummaries
@@ -64,7 +64,12 @@ class Session:
         self._stopwatch = Stopwatch()
         window = min(LOG_EVERY, config.steps)
         self._folder = folder = Path(config.run_dir) / TENSORBOARD if workers.is_chief else None
-        self._train_summaries = TrainSummaries(folder, window, images_per_step, self._stopwatch)
+        if folder is not None:
+            for name in (tensorboard.TRAIN, tensorboard.VALIDATION):
+                event_files.cut(folder / name, first_step)
+        self._train_summaries = TrainSummaries(
+            folder, window, images_per_step, self._stopwatch, checkpoints.window
+        )
         self._validation_summaries = ValidationSummaries(
             folder, files.classes.names, selects=self._selects
         )
@@ -101,6 +106,7 @@ class Session:
             trainer.compile(
                 trainer.optimizer, trainer.discriminator_optimizer, steps_per_execution=steps
             )
+        each_step = callbacks.Steps(self._callbacks())
         try:
             with (
                 pipeline.naming_unreadable((*self._files.labeled.images, *self._files.unlabeled)),
@@ -117,14 +123,15 @@ class Session:
                     steps_per_epoch=config.steps - self._first_step,
                     epochs=1,
                     verbose=0,
-                    callbacks=[callbacks.Steps(self._callbacks())],
+                    callbacks=[each_step],
                 )
         except (FloatingPointError, Interrupted):
             raise  # Weights that are no numbers; or a second signal, to end at once.
         except Exception:
-            # Whatever else failed, such as reading a file, the steps taken so far are good. Several
-            # workers save together, which those that did not fail here would not know of.
-            if self._workers.count == 1:
+            # Whatever else failed, such as reading a file, the steps taken so far are good; but a
+            # run that is resumed after one would not validate it, nor show it. Several workers save
+            # together, which those that did not fail here would not know of.
+            if self._workers.count == 1 and not each_step.amid:
                 self._checkpoints.save(self._stopwatch.seconds)
             raise
         finally:
@@ -156,7 +163,7 @@ class Session:
 
     def _results(self) -> dict[str, Any]:
         """Returns the values of results.json, for the last step."""
-        config, latest = self._config, self._train_summaries.latest
+        config, window = self._config, self._checkpoints.window
         scores = self._scores or self._validation.measure()[0]
         best = self._checkpoints.best()
         return {
@@ -167,8 +174,8 @@ class Session:
             "images_per_second": self._timing.steps_per_second * self._images_per_step,
             "training_seconds": float(self._checkpoints.seconds),
             "peak_memory_bytes": devices.peak_memory_bytes(),
-            "train_selected_fraction": latest.get("selected_fraction"),
-            "discriminator_loss": latest.get("discriminator"),
+            "train_selected_fraction": window.last_mean("selected_fraction"),
+            "discriminator_loss": window.last_mean("discriminator"),
             "method": config.method,
             "dataset": self._files.classes.name,
             "seed": config.seed,
