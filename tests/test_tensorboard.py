@@ -18,6 +18,7 @@ from tests.runs import SHARED, STEPS, shared_run
 from tf_advseg.data import VOID_COLOR
 from tf_advseg.saved_run import load_run
 from tf_advseg.training import callbacks, tensorboard
+from tf_advseg.training.checkpoints import Checkpoints
 from tf_advseg.training.stopwatch import Stopwatch
 from tf_advseg.training.window import Window
 
@@ -270,6 +271,34 @@ def test_curves_of_each_method(tmp_path, method):
     throughput = curves.pop("throughput/images_per_second")
     assert {tuple(curve) for curve in curves.values()} == {(2, 4)}
     assert list(throughput) == [4]
+
+
+def test_points_of_a_run_resumed_amid_a_window_are_those_of_one_left_alone(tmp_path):
+    """Windows of 3 steps, a checkpoint after 4: what was there of the second window counts."""
+
+    def train(name, trainer, window, steps):
+        stopwatch = Stopwatch()
+        summaries = tensorboard.TrainSummaries(tmp_path / name, 3, 4, stopwatch, window)
+        trainer.fit(steps_of(steps), verbose=0, callbacks=[callbacks.Steps([summaries])])
+
+    whole = trainer_of()
+    train("whole", whole, Window(whole.metrics), range(7))
+    begun = trainer_of()
+    checkpoints = Checkpoints(tmp_path, begun)
+    train("parts", begun, checkpoints.window, range(4))
+    checkpoints.save()
+    resumed = trainer_of()
+    checkpoints = Checkpoints(tmp_path, resumed)
+    assert checkpoints.restore() == 4
+    last = checkpoints.window.last_mean("discriminator")
+    train("parts", resumed, checkpoints.window, range(4, 7))
+    points = [event_files.scalars(tmp_path / name / "train") for name in ("whole", "parts")]
+    for of_run in points:
+        of_run.pop("throughput/images_per_second", None)
+    assert list(points[0]["loss/total"]) == [3, 6]
+    assert points[0] == points[1]
+    assert last == points[0]["discriminator/loss"][3]
+    assert checkpoints.window.last_mean("discriminator") == points[0]["discriminator/loss"][6]
 
 
 @pytest.mark.parametrize("selects", [False, True])

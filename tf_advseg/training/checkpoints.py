@@ -1,8 +1,10 @@
 """Checkpoints of a run: everything needed to go on, and the best networks so far."""
 
+import contextlib
 import re
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import tensorflow as tf
@@ -129,9 +131,10 @@ class Checkpoints:
                 if not tf.reduce_all(tf.math.is_finite(variable)):
                     raise FloatingPointError(f"step {step}: {variable.name} is not finite")
         self.seconds.assign(self._earlier_seconds + seconds)
-        self._write(self._folder)
-        self._saved_step = step
-        self._keep()
+        with _naming_unwritable(checkpoint_files.prefix(self._folder, step)):
+            checkpoint_files.write(self._whole, self._folder, step)
+            self._saved_step = step
+            self._keep()
 
     def save_if_best(self, mean_iou: float) -> bool:
         """Keeps this step as the best if its validation mean IoU is above all before.
@@ -142,8 +145,10 @@ class Checkpoints:
         if not mean_iou > float(self.best_mean_iou):
             return False
         self.best_mean_iou.assign(mean_iou)
-        self._write(self._folder / BEST)
-        self._keep()
+        folder, step = self._folder / BEST, int(self._step.numpy())
+        with _naming_unwritable(checkpoint_files.prefix(folder, step)):
+            checkpoint_files.write(self._whole, folder, step)
+            self._keep()
         return True
 
     def require_room(self) -> None:
@@ -157,8 +162,7 @@ class Checkpoints:
         one = sum(variable.shape.num_elements() * variable.dtype.size for variable in held)
         folders = (self._folder, self._folder / BEST)
         there = sum(checkpoint_files.size(folder) for folder in folders)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        disk.require_room(self._folder, _AT_MOST * one - there, "its checkpoints")
+        disk.require_room(self._source.parent, _AT_MOST * one - there, "its checkpoints")
 
     def _read(self, step: int) -> None:
         path = checkpoint_files.prefix(self._source, step)
@@ -173,19 +177,6 @@ class Checkpoints:
         if (held := int(self._step.numpy())) != step:
             raise InputError(f"cannot load the checkpoint {path}: it is of step {held}")
 
-    def _write(self, folder: Path) -> None:
-        step = int(self._step.numpy())
-        try:
-            checkpoint_files.write(self._whole, folder, step)
-        except _UNWRITABLE as error:
-            path = checkpoint_files.prefix(folder, step)
-            found = _REASON.search(str(error))
-            reason = found[1] if found else first_line(error)
-            raise InputError(
-                f"cannot write the checkpoint {path}: {reason}; "
-                "when it can be, go on from the last one with --resume"
-            ) from None
-
     def _keep(self) -> None:
         """Removes the checkpoints that nobody needs any more.
 
@@ -199,9 +190,31 @@ class Checkpoints:
         checkpoint_files.keep(self._folder / BEST, {*best[-1:], *before[-1:]})
 
     def _tidy(self) -> None:
-        """Removes what a process that was killed left: past the last checkpoint, or unfinished."""
+        """Removes what a process that was killed left: past the last checkpoint, or unfinished.
+
+        Last checkpoints that were refused stay until the next one is written.
+        """
         for folder in (self._folder, self._folder / BEST):
             checkpoint_files.clean(folder)
+        checkpoint_files.keep(self._folder, set(checkpoint_files.steps(self._folder)))
         best = checkpoint_files.steps(self._folder / BEST)
         kept = {step for step in best if step <= self._saved_step}
         checkpoint_files.keep(self._folder / BEST, kept)
+
+
+@contextlib.contextmanager
+def _naming_unwritable(path: str) -> Iterator[None]:
+    """Names a checkpoint that cannot be written, and says why in few words.
+
+    Raises:
+      InputError: instead of their error.
+    """
+    try:
+        yield
+    except _UNWRITABLE as error:
+        found = _REASON.search(str(error))
+        reason = found[1] if found else first_line(error)
+        raise InputError(
+            f"cannot write the checkpoint {path}: {reason}; "
+            "when it can be, go on from the last one with --resume"
+        ) from None
