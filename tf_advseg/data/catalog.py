@@ -43,12 +43,15 @@ class Dataset:
         Raises:
           InputError: there is none.
         """
-        stem = self.folder / "JPEGImages" / image_id
-        for suffix in IMAGE_SUFFIXES:
-            path = stem.with_name(stem.name + suffix)
+        for path in self._image_paths(image_id):
             if path.is_file():
                 return path
+        stem = self.folder / "JPEGImages" / image_id
         raise InputError(f"no image {stem}.jpg (nor .jpeg, .png) for the listed id {image_id!r}")
+
+    def has_image(self, image_id: str) -> bool:
+        """Returns whether there is an image file."""
+        return any(path.is_file() for path in self._image_paths(image_id))
 
     def label_path(self, image_id: str) -> Path:
         """Returns where the label is, whether it exists or not."""
@@ -57,6 +60,11 @@ class Dataset:
     def has_label(self, image_id: str) -> bool:
         """Returns whether the image has a label file."""
         return self.label_path(image_id).is_file()
+
+    def _image_paths(self, image_id: str) -> list[Path]:
+        """Returns where the image may be."""
+        stem = self.folder / "JPEGImages" / image_id
+        return [stem.with_name(stem.name + suffix) for suffix in IMAGE_SUFFIXES]
 
 
 def folder(data_dir: Path) -> Dataset:
