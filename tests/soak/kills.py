@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,10 +20,13 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+from tensorboard.compat.proto.event_pb2 import Event
 
 from tests.folders import make_voc_folder
 from tests.runs import ROOT, TINY, command, script
 from tf_advseg import checkpoint_files
+from tf_advseg.training import event_files
 
 #: Nothing is due at the steps of something else: windows of 20, validations, checkpoints.
 SETTINGS = (
@@ -33,14 +37,14 @@ SETTINGS = (
 )
 #: SIGKILL is what a power loss or a full memory looks like; it comes most often.
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-STARTING, TRAINING, SAVING = MOMENTS = ("starting", "training", "saving")
+ANY, TRAINING, SAVING = MOMENTS = ("any", "training", "saving")
 
 #: Parts of a checkpoint that count writing and time.
 _OF_WRITING = ("save_counter", "_CHECKPOINTABLE_OBJECT_GRAPH", "seconds/")
 _OF_TIME = ("images_per_second", "training_seconds", "peak_memory_bytes")
 _TAGS_OF_TIME = ("throughput/images_per_second", "run")  # The text has the command.
 _LONGEST = 600  # Seconds that a process may take before it hangs.
-_STARTING_SECONDS, _TRAINING_SECONDS = 8.0, 0.8
+_TRAINING_SECONDS, _SAVING_SECONDS = 0.8, 0.02  # After which a kill comes, at most.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +52,9 @@ class Kill:
     """A signal, and when a process gets it.
 
     Attributes:
-      moment: one of MOMENTS: "starting" counts seconds from the start of the process, "training"
-        from its first checkpoint on; "saving" is when it next writes a checkpoint.
+      moment: one of MOMENTS: "any" counts seconds from the start of the process, which takes most
+        of its time, "training" from its first checkpoint on, and "saving" from when it writes the
+        next one.
       seconds: after that.
     """
 
@@ -85,33 +90,38 @@ def survive_kills(kills: int, seed: int, folder: Path) -> KillFigures:
     """Trains once left alone, and again and again with kills until there were so many.
 
     Args:
-      kills: at least.
+      kills: at least so many.
       seed: of the signals and their moments.
-      folder: for the data and the runs; it is made, and stays.
+      folder: for the data and the runs; it is made. A run that differs stays there.
     """
     rng = random.Random(seed)
     data = ("--data_dir", make_voc_folder(folder / "data", train=7, val=3))
     whole, figures = folder / "whole", KillFigures()
+    begun = time.monotonic()
     done = script(
         "train", *SETTINGS, *data, "--run_dir", whole, env={"TF_ADVSEG_CACHE": str(folder / "one")}
     )
     if done.returncode:
         raise RuntimeError(done.stderr)
+    seconds = time.monotonic() - begun
     while figures.kills < kills and not figures.differences:
         run_dir = folder / f"killed-{figures.runs}"
         env = {"TF_ADVSEG_CACHE": str(folder / f"cache-{figures.runs}")}
         while figures.kills < kills:
-            if not resume_and_kill((*SETTINGS, *data), run_dir, env, random_kill(rng), figures):
+            kill = random_kill(rng, seconds)
+            if not resume_and_kill((*SETTINGS, *data), run_dir, env, kill, figures):
                 break
         finish((*SETTINGS, *data), run_dir, env, figures)
         figures.differences += differences(whole, run_dir)
+        if not figures.differences:
+            shutil.rmtree(run_dir)
     return figures
 
 
-def random_kill(rng: random.Random) -> Kill:
-    """Draws a signal and its moment."""
+def random_kill(rng: random.Random, seconds: float) -> Kill:
+    """Draws a signal and its moment, for a process that takes so many seconds if left alone."""
     moment = rng.choice(MOMENTS)
-    longest = {STARTING: _STARTING_SECONDS, TRAINING: _TRAINING_SECONDS, SAVING: 0.02}[moment]
+    longest = {ANY: seconds, TRAINING: _TRAINING_SECONDS, SAVING: _SAVING_SECONDS}[moment]
     return Kill(rng.choice(SIGNALS), moment, rng.uniform(0, longest))
 
 
@@ -202,7 +212,7 @@ def _wait(process: subprocess.Popen, run_dir: Path, kill: Kill) -> None:
     before = checkpoint_files.steps(checkpoints)[-1:]
 
     def has_come() -> bool:
-        if kill.moment == STARTING:
+        if kill.moment == ANY:
             return True
         # What an earlier process left unfinished is removed as this one starts.
         if checkpoint_files.steps(checkpoints)[-1:] == before:
@@ -231,8 +241,9 @@ def _tensors(checkpoint: Path) -> dict[str, bytes]:
 def _points(folder: Path) -> dict[tuple[str, int], list[bytes]]:
     """Returns what was written of each tag at each step, each time that it was."""
     points = collections.defaultdict(list)
-    for path in folder.glob("events.out.tfevents.*"):
-        for event in tf.compat.v1.train.summary_iterator(str(path)):
+    for path in event_files.paths(folder):
+        for record in RawEventFileLoader(str(path)).Load():
+            event = Event.FromString(record)
             for value in event.summary.value:
                 if value.tag not in _TAGS_OF_TIME:
                     points[value.tag, event.step].append(value.tensor.SerializeToString())
