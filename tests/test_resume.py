@@ -1,157 +1,19 @@
-"""A run that is stopped and resumed must end as one that was never stopped."""
+"""What --resume goes on with, and what it refuses. That it ends as it should: test_kills."""
 
 import dataclasses
 import json
-import os
-import shlex
 import shutil
-import signal
-import subprocess
-import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-import tensorflow as tf
 
-from tests import event_files
-from tests.runs import ROOT, SHARED, STEPS, call, command, copy_of, one_line, script, shared_run
+from tests.runs import SHARED, STEPS, call, copy_of, one_line, shared_run
 from tf_advseg import disk
 from tf_advseg.config import stored_config
 from tf_advseg.errors import InputError
 from tf_advseg.lock import locked
 from tf_advseg.saved_run import load_run
 from tf_advseg.training import run
-
-#: What counts the checkpoints themselves: a stopped run writes one more.
-BOOKKEEPING = ("save_counter", "_CHECKPOINTABLE_OBJECT_GRAPH", "seconds/")
-
-
-def tensors(checkpoint):
-    """Returns {name: array} of a checkpoint: weights, optimizers' slots, step, best score."""
-    reader = tf.train.load_checkpoint(str(checkpoint))
-    names = reader.get_variable_to_shape_map()
-    return {n: reader.get_tensor(n) for n in names if not n.startswith(BOOKKEEPING)}
-
-
-def last_step(run_dir):
-    """Returns the newest checkpoint's step; 0 if there is none."""
-    found = (run_dir / "checkpoints").glob("step-*.index")
-    return max((int(path.stem.removeprefix("step-")) for path in found), default=0)
-
-
-def stop(arguments, number, run_dir, env):
-    """Runs train.py until it has written two more checkpoints, and then sends it a signal.
-
-    Returns:
-      the exit code and the text it printed.
-    """
-    before = last_step(run_dir)
-    process = subprocess.Popen(
-        command("train", *arguments),
-        cwd=ROOT,
-        env={**os.environ, **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 240
-    while last_step(run_dir) < before + 4 and process.poll() is None:
-        assert time.monotonic() < deadline, "no checkpoint"
-        time.sleep(0.02)
-    process.send_signal(number)
-    output, errors = process.communicate(timeout=120)
-    assert "Traceback" not in errors
-    return process.returncode, output
-
-
-@pytest.fixture(scope="module")
-def stopped(tmp_path_factory):
-    """Trains as the shared run, stopped by SIGTERM, then by Ctrl-C, then let go on to the end.
-
-    Returns:
-      the run's folder, and what was seen on the way: [(exit code, output, last step)].
-    """
-    run = shared_run()
-    run_dir = tmp_path_factory.mktemp("a stopped run") / "run"
-    env = {"TF_ADVSEG_CACHE": str(run.cache)}
-    first = (*SHARED, "--data_dir", run.data_dir, "--run_dir", run_dir, "--checkpoint_every", 2)
-    resumed = ("--run_dir", run_dir, "--resume")
-    seen = []
-    for arguments, number in ((first, signal.SIGTERM), (resumed, signal.SIGINT)):
-        code, output = stop(arguments, number, run_dir, env)
-        seen.append((code, output, last_step(run_dir)))
-        assert not (run_dir / "results.json").exists(), "it ended before the signal"
-    done = script("train", *resumed, env=env)
-    seen.append((done.returncode, done.stdout, last_step(run_dir)))
-    return run_dir, seen
-
-
-def test_exit_codes_and_messages(stopped):
-    run_dir, ((first, output, step), (second, resumed, later), (last, _, end)) = stopped
-    assert (first, second, last) == (128 + signal.SIGTERM, 128 + signal.SIGINT, 0)
-    assert 0 < step < later < end == STEPS
-    # The checkpoint is of the very step at which it stopped.
-    again = f"--run_dir {shlex.quote(str(run_dir))} --resume"
-    assert f"stopped at step {step}; go on with {again}" in output
-    assert f"resumed at step {step} of {STEPS}" in resumed
-    assert f"stopped at step {later};" in resumed
-
-
-def test_stopped_run_ends_bit_identical(stopped):
-    run_dir, _ = stopped
-    whole, resumed = (
-        tensors(folder / "checkpoints" / f"step-{STEPS}")
-        for folder in (shared_run().folder, run_dir)
-    )
-    assert set(whole) == set(resumed)
-    for part in ("segmenter/", "discriminator/", "optimizer/", "discriminator_optimizer/"):
-        assert any(name.startswith(part) for name in whole), part
-    assert whole["step/.ATTRIBUTES/VARIABLE_VALUE"] == STEPS
-    differ = [name for name in whole if not np.array_equal(whole[name], resumed[name])]
-    assert not differ
-
-
-def test_stopped_run_has_the_same_scores(stopped):
-    resumed = json.loads((stopped[0] / "results.json").read_text("utf-8"))
-    whole = shared_run().read("results.json")
-    same = {"mean_iou", "best_mean_iou", "per_class_iou", "pixel_accuracy", "steps"} | {
-        "selected_fraction",
-        "selected_accuracy",
-    }
-    assert {name: resumed[name] for name in same} == {name: whole[name] for name in same}
-    assert (stopped[0] / "split.json").read_text() == (
-        shared_run().folder / "split.json"
-    ).read_text()
-
-
-def test_stopped_run_is_one_session_that_succeeds(stopped):
-    run_dir, _ = stopped
-    folder = run_dir / "tensorboard"
-    assert event_files.written(folder, "_hparams_/session_start_info") == 1
-    ((name, session),) = event_files.sessions(folder).items()
-    assert (name, session["status"]) == (".", "SUCCESS")
-
-
-def test_each_command_is_shown_at_the_step_at_which_it_went_on(stopped):
-    run_dir, ((_, _, step), (_, _, later), _) = stopped
-    texts = event_files.tensors(run_dir / "tensorboard" / "train")["run"]
-    assert list(texts) == [0, step, later]
-    for at, text in texts.items():
-        began, command, _ = text.item().decode().split("\n\n")
-        assert began == (f"resumed at step {at}" if at else "begun")
-        assert command.strip().startswith("python train.py ")
-        assert command.endswith(" --resume") == bool(at)
-
-
-def test_only_the_last_checkpoints_are_kept(stopped):
-    folder = stopped[0] / "checkpoints"
-    kept = sorted(int(path.stem.removeprefix("step-")) for path in folder.glob("step-*.index"))
-    assert kept == [STEPS - 4, STEPS - 2, STEPS]
-    assert len(list((folder / "best").glob("step-*.index"))) == 1
-
-
-# The rest needs no training.
 
 
 @pytest.fixture

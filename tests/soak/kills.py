@@ -156,7 +156,7 @@ def resume_and_kill(
     figures.kills += 1
     figures.by_signal[name] += 1
     figures.by_moment[kill.moment] += 1
-    figures.amid_writing += bool(_unfinished(run_dir))
+    figures.amid_writing += bool(unfinished(run_dir))
     return True
 
 
@@ -191,7 +191,7 @@ def differences(whole: Path, killed: Path) -> list[str]:
     found += [f"results.json: {n}" for n in _unequal(*results) if n not in _OF_TIME]
     if len({(run / "split.json").read_text("utf-8") for run in (whole, killed)}) > 1:
         found.append("split.json")
-    return [*found, *(f"left behind: {path}" for path in _unfinished(killed))]
+    return [*found, *(f"left behind: {path}" for path in unfinished(killed))]
 
 
 def _start(arguments: Sequence[object], run_dir: Path, env: Mapping[str, str]) -> subprocess.Popen:
@@ -217,7 +217,7 @@ def _wait(process: subprocess.Popen, run_dir: Path, kill: Kill) -> None:
         # What an earlier process left unfinished is removed as this one starts.
         if checkpoint_files.steps(checkpoints)[-1:] == before:
             return False
-        return kill.moment == TRAINING or bool(_unfinished(run_dir))
+        return kill.moment == TRAINING or bool(unfinished(run_dir))
 
     deadline = time.monotonic() + _LONGEST
     while not has_come() and process.poll() is None and time.monotonic() < deadline:
@@ -225,7 +225,7 @@ def _wait(process: subprocess.Popen, run_dir: Path, kill: Kill) -> None:
     time.sleep(kill.seconds)
 
 
-def _unfinished(run_dir: Path) -> list[Path]:
+def unfinished(run_dir: Path) -> list[Path]:
     """Returns what is half-written in a run folder."""
     names = (".*.tmp", "checkpoints/.unfinished-*", "checkpoints/best/.unfinished-*")
     return [path for name in names for path in run_dir.glob(name)]
