@@ -15,7 +15,9 @@ from test_trainer_fit import steps_of, trainer_of
 from tests import event_files
 from tests.folders import COLORS, VOID
 from tests.runs import SHARED, STEPS, shared_run
+from tf_advseg import disk
 from tf_advseg.data import VOID_COLOR
+from tf_advseg.errors import InputError
 from tf_advseg.saved_run import load_run
 from tf_advseg.training import callbacks, tensorboard
 from tf_advseg.training.checkpoints import Checkpoints
@@ -327,3 +329,12 @@ def test_validation_that_was_never_the_best_shows_no_best(tmp_path):
     summaries = tensorboard.ValidationSummaries(tmp_path, NAMES, selects=False)
     summaries.write(5, HAND_MADE, None, {})
     assert "validation/best_mean_iou" not in event_files.scalars(tmp_path / "validation")
+
+
+def test_curves_that_a_full_disk_has_no_room_for_are_told(tmp_path, monkeypatch):
+    """TensorFlow does not: it would leave half an event, and TensorBoard stops reading there."""
+    summaries = tensorboard.ValidationSummaries(tmp_path, NAMES, selects=False)
+    full = type("Usage", (), {"free": 2**20})
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: full)
+    with pytest.raises(InputError, match=r"validation has 0.00 GiB left, and the curves will take"):
+        summaries.write(5, HAND_MADE, None, {})
