@@ -1,6 +1,7 @@
 """What a run writes for TensorBoard, read back from its event files."""
 
 import re
+import resource
 import shlex
 
 import numpy as np
@@ -338,3 +339,16 @@ def test_curves_that_a_full_disk_has_no_room_for_are_told(tmp_path, monkeypatch)
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: full)
     with pytest.raises(InputError, match=r"validation has 0.00 GiB left, and the curves will take"):
         summaries.write(5, HAND_MADE, None, {})
+
+
+def test_curves_that_cannot_be_written_are_told_in_one_line(tmp_path):
+    summaries = tensorboard.ValidationSummaries(tmp_path, NAMES, selects=False)
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, unlimited[1]))
+    try:
+        with pytest.raises(
+            InputError, match=r"cannot write the curves in .*: File too large; when"
+        ):
+            summaries.write(5, HAND_MADE, None, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)

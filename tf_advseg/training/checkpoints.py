@@ -1,10 +1,7 @@
 """Checkpoints of a run: everything needed to go on, and the best networks so far."""
 
-import contextlib
-import re
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import tensorflow as tf
@@ -13,23 +10,13 @@ from tf_advseg import checkpoint_files, disk
 from tf_advseg.config import BEST, CHECKPOINTS
 from tf_advseg.errors import InputError, first_line
 from tf_advseg.saved_run import UNREADABLE
+from tf_advseg.training import unwritable
 from tf_advseg.training.trainer import AdversarialTrainer
 from tf_advseg.training.window import Window
 
 _KEPT = 3
 #: Beside the last ones: the best, the best of before it, and one that is being written.
 _AT_MOST = _KEPT + 3
-#: What TensorFlow raises where a file system does not take a checkpoint.
-_UNWRITABLE = (
-    OSError,
-    tf.errors.ResourceExhaustedError,
-    tf.errors.PermissionDeniedError,
-    tf.errors.NotFoundError,
-    tf.errors.OutOfRangeError,  # Of a limit on the size of files.
-    tf.errors.UnknownError,
-)
-#: The reason in TensorFlow's message, which begins with its own names.
-_REASON = re.compile(r"; ([^;]+?) \[Op:")
 
 
 class Checkpoints:
@@ -131,7 +118,7 @@ class Checkpoints:
                 if not tf.reduce_all(tf.math.is_finite(variable)):
                     raise FloatingPointError(f"step {step}: {variable.name} is not finite")
         self.seconds.assign(self._earlier_seconds + seconds)
-        with _naming_unwritable(checkpoint_files.prefix(self._folder, step)):
+        with unwritable.naming(f"the checkpoint {checkpoint_files.prefix(self._folder, step)}"):
             checkpoint_files.write(self._whole, self._folder, step)
             self._saved_step = step
             self._keep()
@@ -146,7 +133,7 @@ class Checkpoints:
             return False
         self.best_mean_iou.assign(mean_iou)
         folder, step = self._folder / BEST, int(self._step.numpy())
-        with _naming_unwritable(checkpoint_files.prefix(folder, step)):
+        with unwritable.naming(f"the checkpoint {checkpoint_files.prefix(folder, step)}"):
             checkpoint_files.write(self._whole, folder, step)
             self._keep()
         return True
@@ -200,21 +187,3 @@ class Checkpoints:
         best = checkpoint_files.steps(self._folder / BEST)
         kept = {step for step in best if step <= self._saved_step}
         checkpoint_files.keep(self._folder / BEST, kept)
-
-
-@contextlib.contextmanager
-def _naming_unwritable(path: str) -> Iterator[None]:
-    """Names a checkpoint that cannot be written, and says why in few words.
-
-    Raises:
-      InputError: instead of their error.
-    """
-    try:
-        yield
-    except _UNWRITABLE as error:
-        found = _REASON.search(str(error))
-        reason = found[1] if found else first_line(error)
-        raise InputError(
-            f"cannot write the checkpoint {path}: {reason}; "
-            "when it can be, go on from the last one with --resume"
-        ) from None

@@ -4,7 +4,8 @@ What both runs have carries the same tag, so that TensorBoard draws it into one 
 `run_card` writes what is known before the first step, and how the run ended.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -13,7 +14,7 @@ import tensorflow as tf
 
 from tf_advseg import disk
 from tf_advseg.evaluation.evaluator import Scores
-from tf_advseg.training import event_files
+from tf_advseg.training import event_files, unwritable
 from tf_advseg.training.callbacks import EveryStep, Logs
 from tf_advseg.training.objective import CONFIDENCES
 from tf_advseg.training.precision import loss_scale
@@ -92,9 +93,8 @@ class TrainSummaries(EveryStep):
 
     def write_text(self, title: str, text: str, step: int) -> None:
         """Shows a text in Markdown on the page of texts, beside those of earlier steps."""
-        with self._writer.as_default():
-            tf.summary.text(title, text, step=step)
-        _settle(self._writer, self._folder)
+        with _written(self._writer, self._folder, step):
+            tf.summary.text(title, text)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._begun = self._window.values()
@@ -108,13 +108,12 @@ class TrainSummaries(EveryStep):
     def on_step(self, step: int, logs: Logs) -> None:
         if step % self._every:
             return
-        with self._writer.as_default(step=step):
+        with _written(self._writer, self._folder, step):
             for name, value in logs.items():
                 tf.summary.scalar(_tag(name), value)
             for tag, rate in _rates(self.model).items():
                 tf.summary.scalar(tag, rate)
             self._write_throughput()
-        _settle(self._writer, self._folder)
         self._window.close(logs)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
@@ -153,7 +152,7 @@ class ValidationSummaries:
           best: the highest mean IoU so far; None if there is none.
           strips: {image id: picture uint8 [H, W, 3]}.
         """
-        with self._writer.as_default(step=step):
+        with _written(self._writer, self._folder, step):
             tf.summary.scalar(CROSS_ENTROPY, scores.cross_entropy)
             tf.summary.scalar(MEAN_IOU, scores.mean_iou)
             tf.summary.scalar(PIXEL_ACCURACY, scores.pixel_accuracy)
@@ -168,7 +167,6 @@ class ValidationSummaries:
                     tf.summary.scalar(SELECTED_ACCURACY, scores.selected_accuracy)
             for image_id, strip in strips.items():
                 tf.summary.image(f"{_STRIP}/{image_id}", strip[np.newaxis])
-        _settle(self._writer, self._folder)
 
 
 def writer(
@@ -186,18 +184,22 @@ def writer(
     return tf.summary.create_file_writer(str(folder / name), filename_suffix=suffix)
 
 
-def _settle(writer: tf.summary.SummaryWriter, folder: Path | None) -> None:
-    """Returns when what was written would survive a power loss, as a checkpoint after it does.
+@contextlib.contextmanager
+def _written(writer: tf.summary.SummaryWriter, folder: Path | None, step: int) -> Iterator[None]:
+    """Writes the summaries made inside, so that they survive a power loss as checkpoints do.
 
     Raises:
-      InputError: there is no room. TensorFlow does not tell of an event that it could not write.
+      InputError: there is no room for them.
     """
-    writer.flush()
-    if folder is None:
-        return
-    disk.require_room(folder, _LEAST_ROOM, "the curves")
-    for path in event_files.paths(folder):
-        disk.sync(path)
+    with unwritable.naming(f"the curves in {folder}"):
+        with writer.as_default(step=step):
+            yield
+        if folder is None:
+            return
+        # TensorFlow does not always tell of an event that it could write a part of.
+        disk.require_room(folder, _LEAST_ROOM, "the curves")
+        for path in event_files.paths(folder):
+            disk.sync(path)
 
 
 def _tag(name: str) -> str:
