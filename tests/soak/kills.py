@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -86,13 +86,16 @@ class KillFigures:
     differences: list[str] = dataclasses.field(default_factory=list)
 
 
-def survive_kills(kills: int, seed: int, folder: Path) -> KillFigures:
+def survive_kills(
+    kills: int, seed: int, folder: Path, say: Callable[[str], None] = print
+) -> KillFigures:
     """Trains once left alone, and again and again with kills until there were so many.
 
     Args:
       kills: at least so many.
       seed: of the signals and their moments.
       folder: for the data and the runs; it is made. A run that differs stays there.
+      say: is told of each kill.
     """
     rng = random.Random(seed)
     data = ("--data_dir", make_voc_folder(folder / "data", train=7, val=3))
@@ -111,6 +114,9 @@ def survive_kills(kills: int, seed: int, folder: Path) -> KillFigures:
             kill = random_kill(rng, seconds)
             if not resume_and_kill((*SETTINGS, *data), run_dir, env, kill, figures):
                 break
+            say(
+                f"kill {figures.kills} of {kills}: {signal.Signals(kill.number).name}, {kill.moment}"
+            )
         finish((*SETTINGS, *data), run_dir, env, figures)
         figures.differences += differences(whole, run_dir)
         if not figures.differences:
