@@ -114,9 +114,8 @@ def survive_kills(
             kill = random_kill(rng, seconds)
             if not resume_and_kill((*SETTINGS, *data), run_dir, env, kill, figures):
                 break
-            say(
-                f"kill {figures.kills} of {kills}: {signal.Signals(kill.number).name}, {kill.moment}"
-            )
+            name = signal.Signals(kill.number).name
+            say(f"kill {figures.kills} of {kills}: {name}, {kill.moment}")
         finish((*SETTINGS, *data), run_dir, env, figures)
         figures.differences += differences(whole, run_dir)
         if not figures.differences:
