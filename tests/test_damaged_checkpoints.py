@@ -3,6 +3,7 @@
 import math
 import resource
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -150,7 +151,28 @@ def test_checkpoint_that_was_never_finished_is_none(run, other, capsys):
     assert Checkpoints(folder, other).restore() == 1
     assert_equal(state(other), states[1])
     assert not capsys.readouterr().err
-    assert not list(checkpoints.glob(".unfinished-*"))
+    left = ("checkpoint", *(name.replace("step-2", "step-1") for name in (DATA, INDEX)))
+    assert {path.name for path in checkpoints.iterdir()} == set(left)
+
+
+def test_checkpoint_that_is_half_moved_in_is_none(run, monkeypatch):
+    folder, _ = run
+    trainer = trainer_of()
+    checkpoints = Checkpoints(folder, trainer)
+    checkpoints.restore()
+    take_steps(trainer, 1)
+    rename, renamed = Path.rename, []
+
+    def one_alone(path, target):
+        if renamed:
+            raise OSError(5, "Input/output error")
+        renamed.append(rename(path, target))
+
+    monkeypatch.setattr(Path, "rename", one_alone)
+    with pytest.raises(InputError, match=r"step-3: .*Input/output error"):
+        checkpoints.save()
+    assert len(renamed) == 1
+    assert numbers(folder / "checkpoints") == [1, 2]
 
 
 @pytest.mark.parametrize("when", ["writing", "moving"])

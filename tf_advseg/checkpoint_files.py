@@ -72,6 +72,10 @@ def clean(folder: Path) -> None:
     """Removes what processes that were killed had not finished. Nobody may be writing there."""
     for path in folder.glob(f"{_UNFINISHED}*"):
         shutil.rmtree(path)
+    listed = {f"{_NAME}-{step}" for step in steps(folder)}
+    for path in folder.glob(f"{_NAME}-*.data-*"):
+        if path.stem not in listed:  # It was moved in, or its index removed, and then the end came.
+            path.unlink()
 
 
 def size(folder: Path) -> int:
