@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tf_advseg import cli, cluster, config
+from tf_advseg import cli, cluster, config, resume
 from tf_advseg.errors import InputError
 from tf_advseg.evaluation import results
 
@@ -40,6 +40,9 @@ def train(settings: config.TrainConfig, workers: cluster.Cluster) -> None:
         return
     for warning in config.preset_warnings():
         print(f"warning: {warning}", file=sys.stderr)
+    if (run_dir / config.CONFIG_FILE).is_file():
+        for change in resume.changes(config.stored_config(run_dir), settings):
+            print(f"changed: {change}")
     training_files = open_files(settings)
 
     from tf_advseg.training import run
@@ -78,12 +81,20 @@ def open_files(settings: config.TrainConfig) -> "TrainingFiles":
 
 
 def choose_split(settings: config.TrainConfig, dataset: "Dataset") -> "Split":
-    """Returns the split of the run that is resumed, or draws the one that the flags ask for."""
-    from tf_advseg.data import splits
+    """Returns the split of the run that is resumed, or draws the one that the flags ask for.
 
-    stored = Path(settings.run_dir) / config.SPLIT_FILE
-    if stored.is_file():
-        return splits.stored(stored)
+    Raises:
+      InputError: a wrong list or fraction, or data that are not those of the run that is resumed.
+    """
+    from tf_advseg.data import splits, unchanged
+
+    run_dir = Path(settings.run_dir)
+    if (classes := run_dir / config.CLASSES_FILE).is_file():
+        unchanged.require_classes(dataset, classes)
+    if (stored := run_dir / config.SPLIT_FILE).is_file():
+        split = splits.stored(stored)
+        unchanged.require_images(dataset, split, run_dir)
+        return split
     if settings.labeled_list:
         return splits.by_list(dataset, settings.train_split, Path(settings.labeled_list))
     return splits.by_fraction(

@@ -4,9 +4,10 @@ import os
 import signal
 
 import pytest
+import tensorflow as tf
 
 from tf_advseg.errors import Interrupted
-from tf_advseg.training.callbacks import ShowProgress, StopOnSignal
+from tf_advseg.training.callbacks import EveryStep, ShowProgress, Steps, StopOnSignal
 
 
 class Model:
@@ -79,6 +80,26 @@ def test_second_signal_goes_to_the_handler_from_before(stop):
             send(signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_step_of_which_a_callback_failed_is_not_done():
+    """A checkpoint of it would have a resumed run leave out what the others were to do."""
+
+    class Fails(EveryStep):
+        def on_step(self, step, logs):
+            if step == 2:
+                raise OSError
+
+    steps = Steps([Fails()])
+    model = Model()
+    steps.set_model(model)
+    model.step = tf.constant(1)
+    steps.on_train_batch_end(0)
+    assert not steps.amid
+    model.step = tf.constant(2)
+    with pytest.raises(OSError):
+        steps.on_train_batch_end(1)
+    assert steps.amid
 
 
 def test_progress_shows_the_main_losses_alone():

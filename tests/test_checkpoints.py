@@ -118,6 +118,24 @@ def test_best_is_kept_only_when_it_is_better(tmp_path):
     assert float(checkpoints.best_mean_iou) == pytest.approx(0.4)
 
 
+def test_best_of_before_the_last_checkpoint_is_there_until_the_next(tmp_path):
+    """A run that is killed goes on from its last checkpoint, whatever was validated since."""
+    trainer, best = trainer_of(), tmp_path / "checkpoints" / "best"
+    checkpoints = Checkpoints(tmp_path, trainer)
+    for step, mean_iou in ((1, 0.1), (2, 0.2), (3, None), (4, 0.3), (5, 0.4)):
+        take_steps(trainer, 1)
+        if mean_iou is None:
+            checkpoints.save()
+        else:
+            checkpoints.save_if_best(mean_iou)
+        assert numbers(best) == {1: [1], 2: [2], 3: [2], 4: [2, 4], 5: [2, 5]}[step]
+    assert find_checkpoint(tmp_path, "best") == str(best / "step-5")
+    resumed = Checkpoints(tmp_path, trainer_of(seed=50))
+    assert resumed.restore() == 3
+    assert (numbers(best), resumed.best()) == ([2], 0.2)
+    assert find_checkpoint(tmp_path, "best") == str(best / "step-2")
+
+
 def test_best_is_remembered_over_a_resume(tmp_path):
     trainer = trainer_of()
     checkpoints = Checkpoints(tmp_path, trainer)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -186,7 +187,7 @@ def test_resume_refuses_a_changed_setting(name, value, stored_run):
     first = stored_run("--run_dir", "r", "--labeled_list", "a.txt")
     message = refusal(train_config, "--run_dir", "r", "--resume", f"--{name}", value)
     was = flags.to_text(getattr(first, name))
-    assert message.startswith(f"--{name} was {was} in r; a resumed run cannot change it")
+    assert re.match(rf"--{name} was {was} and is .* now: the run in r cannot go on so", message)
 
 
 def test_resume_may_go_on_longer_and_with_moved_folders(stored_run, in_empty_folder):

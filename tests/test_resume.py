@@ -1,150 +1,19 @@
-"""A run that is stopped and resumed must end as one that was never stopped."""
+"""What --resume goes on with, and what it refuses. That it ends as it should: test_kills."""
 
+import dataclasses
 import json
-import os
-import shlex
 import shutil
-import signal
-import subprocess
-import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-import tensorflow as tf
 
-from tests import event_files
-from tests.runs import ROOT, SHARED, STEPS, call, command, copy_of, script, shared_run
-
-#: What counts the checkpoints themselves: a stopped run writes one more.
-BOOKKEEPING = ("save_counter", "_CHECKPOINTABLE_OBJECT_GRAPH", "seconds/")
-
-
-def tensors(checkpoint):
-    """Returns {name: array} of a checkpoint: weights, optimizers' slots, step, best score."""
-    reader = tf.train.load_checkpoint(str(checkpoint))
-    names = reader.get_variable_to_shape_map()
-    return {n: reader.get_tensor(n) for n in names if not n.startswith(BOOKKEEPING)}
-
-
-def last_step(run_dir):
-    """Returns the newest checkpoint's step; 0 if there is none."""
-    found = (run_dir / "checkpoints").glob("step-*.index")
-    return max((int(path.stem.removeprefix("step-")) for path in found), default=0)
-
-
-def stop(arguments, number, run_dir, env):
-    """Runs train.py until it has written two more checkpoints, and then sends it a signal.
-
-    Returns:
-      the exit code and the text it printed.
-    """
-    before = last_step(run_dir)
-    process = subprocess.Popen(
-        command("train", *arguments),
-        cwd=ROOT,
-        env={**os.environ, **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 240
-    while last_step(run_dir) < before + 4 and process.poll() is None:
-        assert time.monotonic() < deadline, "no checkpoint"
-        time.sleep(0.02)
-    process.send_signal(number)
-    output, errors = process.communicate(timeout=120)
-    assert "Traceback" not in errors
-    return process.returncode, output
-
-
-@pytest.fixture(scope="module")
-def stopped(tmp_path_factory):
-    """Trains as the shared run, stopped by SIGTERM, then by Ctrl-C, then let go on to the end.
-
-    Returns:
-      the run's folder, and what was seen on the way: [(exit code, output, last step)].
-    """
-    run = shared_run()
-    run_dir = tmp_path_factory.mktemp("a stopped run") / "run"
-    env = {"TF_ADVSEG_CACHE": str(run.cache)}
-    first = (*SHARED, "--data_dir", run.data_dir, "--run_dir", run_dir, "--checkpoint_every", 2)
-    resumed = ("--run_dir", run_dir, "--resume")
-    seen = []
-    for arguments, number in ((first, signal.SIGTERM), (resumed, signal.SIGINT)):
-        code, output = stop(arguments, number, run_dir, env)
-        seen.append((code, output, last_step(run_dir)))
-        assert not (run_dir / "results.json").exists(), "it ended before the signal"
-    done = script("train", *resumed, env=env)
-    seen.append((done.returncode, done.stdout, last_step(run_dir)))
-    return run_dir, seen
-
-
-def test_exit_codes_and_messages(stopped):
-    run_dir, ((first, output, step), (second, resumed, later), (last, _, end)) = stopped
-    assert (first, second, last) == (128 + signal.SIGTERM, 128 + signal.SIGINT, 0)
-    assert 0 < step < later < end == STEPS
-    # The checkpoint is of the very step at which it stopped.
-    again = f"--run_dir {shlex.quote(str(run_dir))} --resume"
-    assert f"stopped at step {step}; go on with {again}" in output
-    assert f"resumed at step {step} of {STEPS}" in resumed
-    assert f"stopped at step {later};" in resumed
-
-
-def test_stopped_run_ends_bit_identical(stopped):
-    run_dir, _ = stopped
-    whole, resumed = (
-        tensors(folder / "checkpoints" / f"step-{STEPS}")
-        for folder in (shared_run().folder, run_dir)
-    )
-    assert set(whole) == set(resumed)
-    for part in ("segmenter/", "discriminator/", "optimizer/", "discriminator_optimizer/"):
-        assert any(name.startswith(part) for name in whole), part
-    assert whole["step/.ATTRIBUTES/VARIABLE_VALUE"] == STEPS
-    differ = [name for name in whole if not np.array_equal(whole[name], resumed[name])]
-    assert not differ
-
-
-def test_stopped_run_has_the_same_scores(stopped):
-    resumed = json.loads((stopped[0] / "results.json").read_text("utf-8"))
-    whole = shared_run().read("results.json")
-    same = {"mean_iou", "best_mean_iou", "per_class_iou", "pixel_accuracy", "steps"} | {
-        "selected_fraction",
-        "selected_accuracy",
-    }
-    assert {name: resumed[name] for name in same} == {name: whole[name] for name in same}
-    assert (stopped[0] / "split.json").read_text() == (
-        shared_run().folder / "split.json"
-    ).read_text()
-
-
-def test_stopped_run_is_one_session_that_succeeds(stopped):
-    run_dir, _ = stopped
-    folder = run_dir / "tensorboard"
-    assert event_files.written(folder, "_hparams_/session_start_info") == 1
-    ((name, session),) = event_files.sessions(folder).items()
-    assert (name, session["status"]) == (".", "SUCCESS")
-
-
-def test_each_command_is_shown_at_the_step_at_which_it_went_on(stopped):
-    run_dir, ((_, _, step), (_, _, later), _) = stopped
-    texts = event_files.tensors(run_dir / "tensorboard" / "train")["run"]
-    assert list(texts) == [0, step, later]
-    for at, text in texts.items():
-        began, command, _ = text.item().decode().split("\n\n")
-        assert began == (f"resumed at step {at}" if at else "begun")
-        assert command.strip().startswith("python train.py ")
-        assert command.endswith(" --resume") == bool(at)
-
-
-def test_only_the_last_checkpoints_are_kept(stopped):
-    folder = stopped[0] / "checkpoints"
-    kept = sorted(int(path.stem.removeprefix("step-")) for path in folder.glob("step-*.index"))
-    assert kept == [STEPS - 4, STEPS - 2, STEPS]
-    assert len(list((folder / "best").glob("step-*.index"))) == 1
-
-
-# The rest needs no training.
+from tests.runs import SHARED, STEPS, call, copy_of, one_line, shared_run
+from tf_advseg import disk
+from tf_advseg.config import stored_config
+from tf_advseg.errors import InputError
+from tf_advseg.lock import locked
+from tf_advseg.saved_run import load_run
+from tf_advseg.training import run
 
 
 @pytest.fixture
@@ -196,6 +65,19 @@ def test_changed_setting_is_refused_by_name(copied, capsys, flag, value):
     assert str(copied) in error
 
 
+def test_all_changes_that_are_refused_are_told_with_what_is_allowed(copied, capsys):
+    changed = ("--seed", "4", "--steps", "50", "--method", "adv")
+    assert call("train", "--run_dir", copied, "--resume", *changed) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    refused, allowed = error.split(f": the run in {copied} cannot go on so; ")
+    assert refused == "error: --method was semi and is adv now; --seed was 3 and is 4 now"
+    assert allowed == (
+        "allowed: another --run_dir, or changes of --data_dir, --steps, --strategy, "
+        "--steps_per_execution, --data_service, --recompute, --deterministic, --eval_every, "
+        "--checkpoint_every"
+    )
+
+
 def test_same_settings_again_are_no_change(copied):
     data = ("--data_dir", shared_run().data_dir)
     assert call("train", *SHARED, *data, "--run_dir", copied, "--resume") == 0
@@ -234,12 +116,99 @@ def test_folder_that_holds_something_else_is_refused(tmp_path, capsys):
         assert f"--run_dir {tmp_path} holds other files" in capsys.readouterr().err
 
 
-def test_moved_data_is_found_by_flag_and_keeps_the_split(copied, tmp_path, started):
+def test_moved_data_is_found_by_flag_and_keeps_the_split(copied, tmp_path, started, capsys):
     """More steps, other data folder: both may change, the labeled images may not."""
     moved = Path(shutil.copytree(shared_run().data_dir, tmp_path / "moved"))
     flags = ("--data_dir", moved, "--steps", 50)
     assert call("train", "--run_dir", copied, "--resume", *flags) == 0
     ((config, files),) = started
     assert (config.steps, config.semi_start, config.data_dir) == (50, 20, str(moved))
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("changed:")]
+    assert told == [
+        f"changed: --data_dir was {shared_run().data_dir} and is {moved} now",
+        f"changed: --steps was {STEPS} and is 50 now",
+    ]
     assert list(files.split.labeled) == shared_run().read("split.json")["labeled"]
     assert all(path.is_relative_to(moved) for path in files.labeled.images)
+
+
+def missing_image(data, run_dir):
+    (data / "JPEGImages" / "train_4.jpg").unlink()
+    return f"has no image, or no label, for 'train_4', one of 1 with which the run in {run_dir}"
+
+
+def missing_label(data, run_dir):
+    labeled = json.loads((run_dir / "split.json").read_text("utf-8"))["labeled"]
+    for name in labeled[:2]:
+        (data / "SegmentationClass" / f"{name}.png").unlink()
+    return f"has no image, or no label, for '{labeled[0]}', one of 2 with which"
+
+
+def other_classes(data, run_dir):
+    document = json.loads((data / "classes.json").read_text("utf-8"))
+    document["classes"].reverse()
+    (data / "classes.json").write_text(json.dumps(document), "utf-8")
+    return f"the classes class2, class1, class0, and the run in {run_dir} began with class0, class1"
+
+
+@pytest.mark.parametrize("change", [missing_image, missing_label, other_classes])
+def test_data_that_are_not_those_of_the_run_are_refused(copied, tmp_path, started, capsys, change):
+    data = Path(shutil.copytree(shared_run().data_dir, tmp_path / "data"))
+    says = change(data, copied)
+    flags = ("--data_dir", data, "--steps", 50)
+    assert call("train", "--run_dir", copied, "--resume", *flags) == 2
+    one_line(capsys.readouterr().err, (f"{data} ", says, "allowed: a --data_dir that has"))
+    assert not started
+
+
+def test_fewer_steps_than_were_taken_are_refused(copied, capsys):
+    (copied / "results.json").unlink()
+    assert call("train", "--run_dir", copied, "--resume", "--steps", STEPS - 1) == 2
+    one_line(capsys.readouterr().err, f"--steps 39: the run in {copied} is at step {STEPS}; allow")
+
+
+def test_settings_of_a_version_that_had_fewer_are_resumed(copied, started):
+    path = copied / "config.json"
+    stored = json.loads(path.read_text("utf-8"))
+    for newer in ("deterministic", "recompute", "eval_checkpoint", "void_as_background"):
+        del stored[newer]
+    path.write_text(json.dumps(stored), "utf-8")
+    assert call("train", "--run_dir", copied, "--resume", "--steps", 50) == 0
+    ((config, _),) = started
+    assert (config.deterministic, config.recompute, config.eval_checkpoint) == (
+        False,
+        False,
+        "last",
+    )
+
+
+def test_second_process_in_a_run_folder_is_refused(copied, capsys):
+    (copied / "results.json").unlink()
+    with locked(copied, ""):
+        assert call("train", "--run_dir", copied, "--resume") == 2
+        one_line(capsys.readouterr().err, f"another process trains the run in --run_dir {copied}")
+        assert load_run(copied, "last").step == STEPS
+
+
+def test_folder_that_became_a_run_since_the_flags_were_checked_is_refused(copied, capsys):
+    config = dataclasses.replace(stored_config(copied), run_dir=str(copied))
+    with pytest.raises(InputError, match=f"{copied} holds a run; go on with it by --resume"):
+        run.train(config, files=None)
+
+
+def test_run_that_was_killed_as_it_wrote_its_first_file_begins_anew(tmp_path, started):
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    (run_dir / ".config.json.4be1.tmp").write_text('{"pres', "utf-8")
+    data = ("--data_dir", shared_run().data_dir)
+    assert call("train", *SHARED, *data, "--run_dir", run_dir, "--resume") == 0
+    assert len(started) == 1
+
+
+def test_disk_that_is_full_is_told_before_the_first_step(copied, capsys, monkeypatch):
+    (copied / "results.json").unlink()
+    full = type("Usage", (), {"free": 10})
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: full)
+    assert call("train", "--run_dir", copied, "--resume", "--steps", 50) == 2
+    one_line(capsys.readouterr().err, f"{copied} has 0.00 GiB left, and its checkpoints will take")
+    assert json.loads((copied / "config.json").read_text("utf-8"))["steps"] == STEPS

@@ -15,6 +15,7 @@ from test_trainer_fit import trainer_of
 
 from tests import event_files
 from tf_advseg.config import train_config
+from tf_advseg.errors import InputError
 from tf_advseg.training import run_card, tensorboard
 
 NAMES = ("sky", "traffic light (red)")
@@ -145,6 +146,17 @@ def test_session_that_ends_in_an_error_has_failed(tmp_path, error):
         raise error
     (session,) = event_files.sessions(tmp_path).values()
     assert session["status"] == "FAILURE"
+
+
+def test_first_failure_is_told_where_the_end_cannot_be_written_either(tmp_path, monkeypatch):
+    def full(*_):
+        raise InputError("no room")
+
+    monkeypatch.setattr(run_card, "_end", full)
+    with pytest.raises(FloatingPointError), recorded(tmp_path):
+        raise FloatingPointError
+    with pytest.raises(InputError, match="no room"), recorded(tmp_path):
+        pass
 
 
 def test_resumed_run_is_one_session_and_ends_as_it_ends_at_last(tmp_path):

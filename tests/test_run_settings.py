@@ -2,12 +2,14 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import pytest
 
 from tests.tiny_networks import values
 from tf_advseg.config import train_config
+from tf_advseg.data.classes import VOC2012
 from tf_advseg.models.normalization import FrozenAffineBatchNormalization
 from tf_advseg.training import run
 from tf_advseg.training.run import build_trainer
@@ -110,6 +112,27 @@ def test_only_a_network_with_batch_norm_is_rebuilt_for_several_replicas(monkeypa
     assert rebuilt == [trainer.segmenter]
     parts = trainer.discriminator.submodules
     assert not any(isinstance(part, keras.layers.BatchNormalization) for part in parts)
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_operations_are_made_deterministic_where_it_is_asked_for(
+    monkeypatch, tmp_path, deterministic
+):
+    class BeginsToTrain(Exception):
+        pass
+
+    def begin(*_):
+        raise BeginsToTrain
+
+    called = []
+    experimental = run.tf.config.experimental
+    monkeypatch.setattr(experimental, "enable_op_determinism", lambda: called.append(True))
+    monkeypatch.setattr(run, "_begin", begin)
+    argv = ["--deterministic", str(deterministic).lower(), "--run_dir"]
+    files = SimpleNamespace(classes=VOC2012)
+    with pytest.raises(BeginsToTrain):
+        run.train(train_config([*argv, str(tmp_path / "run")]), files)
+    assert called == [True] * deterministic
 
 
 def test_unknown_choices_of_the_library_are_refused():

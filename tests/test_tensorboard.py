@@ -1,6 +1,7 @@
 """What a run writes for TensorBoard, read back from its event files."""
 
 import re
+import resource
 import shlex
 
 import numpy as np
@@ -15,10 +16,14 @@ from test_trainer_fit import steps_of, trainer_of
 from tests import event_files
 from tests.folders import COLORS, VOID
 from tests.runs import SHARED, STEPS, shared_run
+from tf_advseg import disk
 from tf_advseg.data import VOID_COLOR
+from tf_advseg.errors import InputError
 from tf_advseg.saved_run import load_run
 from tf_advseg.training import callbacks, tensorboard
+from tf_advseg.training.checkpoints import Checkpoints
 from tf_advseg.training.stopwatch import Stopwatch
+from tf_advseg.training.window import Window
 
 WINDOW = 20  # Steps in a point of the training curves.
 RUNS = ("train", "validation")
@@ -256,7 +261,7 @@ TRAINED = {
 @pytest.mark.parametrize("method", TRAINED)
 def test_curves_of_each_method(tmp_path, method):
     trainer, stopwatch = trainer_of(recipe=METHODS[method]), Stopwatch()
-    summaries = tensorboard.TrainSummaries(tmp_path, 2, 4, stopwatch)
+    summaries = tensorboard.TrainSummaries(tmp_path, 2, 4, stopwatch, Window(trainer.metrics))
     steps = callbacks.Steps([callbacks.Timing(stopwatch), summaries])
     trainer.fit(steps_of(range(4)), verbose=0, callbacks=[steps])
     curves = event_files.scalars(tmp_path / "train")
@@ -269,6 +274,34 @@ def test_curves_of_each_method(tmp_path, method):
     throughput = curves.pop("throughput/images_per_second")
     assert {tuple(curve) for curve in curves.values()} == {(2, 4)}
     assert list(throughput) == [4]
+
+
+def test_points_of_a_run_resumed_amid_a_window_are_those_of_one_left_alone(tmp_path):
+    """Windows of 3 steps, a checkpoint after 4: what was there of the second window counts."""
+
+    def train(name, trainer, window, steps):
+        stopwatch = Stopwatch()
+        summaries = tensorboard.TrainSummaries(tmp_path / name, 3, 4, stopwatch, window)
+        trainer.fit(steps_of(steps), verbose=0, callbacks=[callbacks.Steps([summaries])])
+
+    whole = trainer_of()
+    train("whole", whole, Window(whole.metrics), range(7))
+    begun = trainer_of()
+    checkpoints = Checkpoints(tmp_path, begun)
+    train("parts", begun, checkpoints.window, range(4))
+    checkpoints.save()
+    resumed = trainer_of()
+    checkpoints = Checkpoints(tmp_path, resumed)
+    assert checkpoints.restore() == 4
+    last = checkpoints.window.last_mean("discriminator")
+    train("parts", resumed, checkpoints.window, range(4, 7))
+    points = [event_files.scalars(tmp_path / name / "train") for name in ("whole", "parts")]
+    for of_run in points:
+        of_run.pop("throughput/images_per_second", None)
+    assert list(points[0]["loss/total"]) == [3, 6]
+    assert points[0] == points[1]
+    assert last == points[0]["discriminator/loss"][3]
+    assert checkpoints.window.last_mean("discriminator") == points[0]["discriminator/loss"][6]
 
 
 @pytest.mark.parametrize("selects", [False, True])
@@ -297,3 +330,23 @@ def test_validation_that_was_never_the_best_shows_no_best(tmp_path):
     summaries = tensorboard.ValidationSummaries(tmp_path, NAMES, selects=False)
     summaries.write(5, HAND_MADE, None, {})
     assert "validation/best_mean_iou" not in event_files.scalars(tmp_path / "validation")
+
+
+def test_curves_that_a_full_disk_has_no_room_for_are_told(tmp_path, monkeypatch):
+    """TensorFlow does not: it would leave half an event, and TensorBoard stops reading there."""
+    summaries = tensorboard.ValidationSummaries(tmp_path, NAMES, selects=False)
+    full = type("Usage", (), {"free": 2**20})
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: full)
+    with pytest.raises(InputError, match=r"validation has 0.00 GiB left, and the curves will take"):
+        summaries.write(5, HAND_MADE, None, {})
+
+
+def test_curves_that_cannot_be_written_are_told_in_one_line(tmp_path):
+    summaries = tensorboard.ValidationSummaries(tmp_path, NAMES, selects=False)
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, unlimited[1]))
+    try:
+        with pytest.raises(InputError, match=r"cannot write the curves .*: File too large;"):
+            summaries.write(5, HAND_MADE, None, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)

@@ -9,7 +9,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from tf_advseg import flags, registry
+from tf_advseg import flags, registry, resume, textfile
 from tf_advseg.errors import InputError
 from tf_advseg.options import (
     FULL,
@@ -94,13 +94,6 @@ def _require_run(run_dir: Path) -> None:
         raise InputError(f"--run_dir {run_dir} holds no run: no {CONFIG_FILE}; train one first")
 
 
-#: What a resumed run may do otherwise than it began; anything else would be another run.
-CHANGEABLE = {
-    *("data_dir", "steps", "eval_every", "checkpoint_every", "run_dir", "resume"),
-    *("strategy", "steps_per_execution", "data_service", "recompute", "profile"),
-}
-
-
 def train_config(argv: list[str] | None = None) -> TrainConfig:
     """Returns the configuration of train.py: of a new run, or of the one that is resumed.
 
@@ -112,7 +105,7 @@ def train_config(argv: list[str] | None = None) -> TrainConfig:
     given = flags.parse(TrainConfig, argv, description, _describe_presets())
     run_dir = Path(given["run_dir"] if "run_dir" in given else resolve(given).run_dir)
     if not (run_dir / CONFIG_FILE).is_file():
-        if run_dir.is_file() or (run_dir.is_dir() and any(run_dir.iterdir())):
+        if run_dir.is_file() or (run_dir.is_dir() and _holds_files(run_dir)):
             raise InputError(f"--run_dir {run_dir} holds other files; allowed: a new folder")
         return resolve(given)
     if not given.get("resume"):
@@ -121,15 +114,13 @@ def train_config(argv: list[str] | None = None) -> TrainConfig:
         )
     stored = {**flags.values_from_json(TrainConfig, run_dir / CONFIG_FILE), "run_dir": str(run_dir)}
     config, before = resolve(given, stored), resolve({}, stored)
-    for key in sorted(set(given) - CHANGEABLE):
-        # Compared as resolved: a list's path is stored absolute, but may be given relative again.
-        if getattr(config, key) != getattr(before, key):
-            was = flags.to_text(getattr(before, key))
-            raise InputError(
-                f"--{key} was {was} in {run_dir}; a resumed run cannot change it, "
-                "so choose another --run_dir"
-            )
+    resume.refuse_changes(given, before, config)
     return config
+
+
+def _holds_files(folder: Path) -> bool:
+    """Returns whether a folder holds more than what a run leaves that is killed as it begins."""
+    return not all(textfile.is_unfinished(path) for path in folder.iterdir())
 
 
 def _describe_presets() -> str:

@@ -264,6 +264,12 @@ class TrainConfig:
         "compute the backbone's activations again in the backward pass: less memory, more time",
         group="execution",
     )
+    deterministic: bool = flag(
+        False,
+        boolean(),
+        "let a GPU repeat a run to the bit, which takes time; a CPU always does",
+        group="execution",
+    )
     profile: str | None = flag(
         None,
         span(),

@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from tf_advseg import checkpoint_files
 from tf_advseg.config import BEST, CHECKPOINTS, CLASSES_FILE, TrainConfig, stored_config
 from tf_advseg.data.classes import Classes
 from tf_advseg.data.classes_file import read_classes
@@ -106,13 +107,9 @@ def find_checkpoint(run_dir: Path, name: str) -> str:
     folder = run_dir / CHECKPOINTS
     folders = {"last": folder, "best": folder / BEST}
     if name in folders:
-        try:
-            found = tf.train.latest_checkpoint(str(folders[name]))
-        except ValueError as error:  # Its index is no text.
-            raise InputError(f"cannot read {folders[name]}/checkpoint: {error}") from None
-        if found is None:
+        if not (steps := checkpoint_files.steps(folders[name])):
             raise InputError(f"no checkpoint in {folders[name]}; train first")
-        return found
+        return checkpoint_files.prefix(folders[name], steps[-1])
     prefix = name.removesuffix(".index")
     if not Path(f"{prefix}.index").is_file():
         raise InputError(

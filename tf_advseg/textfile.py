@@ -5,13 +5,23 @@ import stat
 import uuid
 from pathlib import Path
 
+from tf_advseg import disk
+
+_ENDING = ".tmp"
+
 
 def write(path: Path, text: str) -> None:
     """Writes UTF-8 text to a file, at once or not at all, whoever else writes it meanwhile."""
     # In containers that share a folder all process ids may be 1.
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{_ENDING}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        disk.sync(temporary)  # Or a power loss may leave the new name without its text.
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    disk.sync(path.parent)
 
 
 def read(path: Path, max_bytes: int, encoding: str = "utf-8-sig") -> str:
@@ -28,3 +38,8 @@ def read(path: Path, max_bytes: int, encoding: str = "utf-8-sig") -> str:
     if status.st_size > max_bytes:
         raise OSError(errno.EFBIG, f"it has {status.st_size} bytes; allowed: {max_bytes}")
     return path.read_text(encoding=encoding)
+
+
+def is_unfinished(path: Path) -> bool:
+    """Returns whether a file is what `write` leaves behind where it is killed."""
+    return path.name.startswith(".") and path.name.endswith(_ENDING)

@@ -15,6 +15,8 @@ from tf_advseg.progress import Progress
 from tf_advseg.training import callbacks, divergence
 from tf_advseg.training.stopwatch import Stopwatch
 from tf_advseg.training.tensorboard import TrainSummaries
+from tf_advseg.training.trainer import AdversarialTrainer
+from tf_advseg.training.window import Window
 
 Options = Mapping[str, Any]
 
@@ -39,7 +41,9 @@ def pairs(options: Options) -> Task:
     seconds: dict[str, list[float]] = {WITH: [], WITHOUT: []}
 
     def fit(who: str, folder: Path) -> float:
-        logging = [callbacks.Steps(_logging(folder, steps, options))] if who == WITH else []
+        logging = (
+            [callbacks.Steps(_logging(folder, trainer, steps, options))] if who == WITH else []
+        )
         trainer.reset_metrics()
         start = time.perf_counter()
         trainer.fit(data, steps_per_epoch=steps, verbose=0, callbacks=logging)
@@ -57,7 +61,9 @@ def pairs(options: Options) -> Task:
     return Task(lambda: None, {"seconds": seconds, "cores_taken_by_others": taken})
 
 
-def _logging(folder: Path, steps: int, options: Options) -> list[callbacks.EveryStep]:
+def _logging(
+    folder: Path, trainer: AdversarialTrainer, steps: int, options: Options
+) -> list[callbacks.EveryStep]:
     """Returns the callbacks of a run but for those of validation, checkpoints and signals."""
     stopwatch, progress = Stopwatch(), Progress("step", steps)
     images = 2 * options["case"]["batch"]
@@ -66,5 +72,5 @@ def _logging(folder: Path, steps: int, options: Options) -> list[callbacks.Every
         callbacks.Profile(None, 0, 0, stopwatch, progress.say),
         divergence.StopAtNaN(),
         callbacks.ShowProgress(progress),
-        TrainSummaries(folder, LOG_EVERY, images, stopwatch),
+        TrainSummaries(folder, LOG_EVERY, images, stopwatch, Window(trainer.metrics)),
     ]

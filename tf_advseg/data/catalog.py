@@ -77,6 +77,10 @@ class Dataset:
                 return path
         raise self.missing_image(image_id, Names(self.image_folder))
 
+    def has_image(self, image_id: str) -> bool:
+        """Returns whether there is an image file."""
+        return any(map(is_file, self.image_paths(image_id)))
+
     def label_path(self, image_id: str) -> Path:
         """Returns where the label is, whether it exists or not."""
         return self.label_folder / f"{image_id}.png"

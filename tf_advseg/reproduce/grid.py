@@ -6,7 +6,7 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
-from tf_advseg import config, flags
+from tf_advseg import config, flags, resume
 from tf_advseg.data import splits
 from tf_advseg.data.catalog import Dataset
 from tf_advseg.data.files import open_dataset
@@ -145,7 +145,7 @@ def _plan(
 
 
 #: What runs of one table may do otherwise: it changes no weight.
-_FREE = config.CHANGEABLE - {"steps"}
+_FREE = resume.CHANGEABLE - {"steps"}
 
 
 def _require_same(stored: config.TrainConfig, arguments: list[str], folder: Path) -> None:

@@ -44,11 +44,15 @@ class Steps(keras.callbacks.Callback):
 
     Args:
       callbacks: in their order.
+
+    Attributes:
+      amid: whether some were called after this step, and others not yet.
     """
 
     def __init__(self, callbacks: Sequence[EveryStep]):
         super().__init__()
         self._callbacks = callbacks
+        self.amid = False
 
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
@@ -59,10 +63,16 @@ class Steps(keras.callbacks.Callback):
         for callback in self._callbacks:
             callback.on_train_begin(logs)
 
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        for callback in self._callbacks:
+            callback.on_epoch_begin(epoch, logs)
+
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         step = int(self.model.step.numpy())
+        self.amid = True
         for callback in self._callbacks:
             callback.on_step(step, logs or {})
+        self.amid = False
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         for callback in self._callbacks:

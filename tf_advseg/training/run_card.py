@@ -23,7 +23,8 @@ from tensorboard.plugins.hparams import summary as hparams
 
 from tf_advseg import flags
 from tf_advseg.config import TrainConfig
-from tf_advseg.training import tensorboard
+from tf_advseg.errors import InputError
+from tf_advseg.training import tensorboard, unwritable
 from tf_advseg.training.tensorboard import BEST, MEAN_IOU, PIXEL_ACCURACY
 
 #: The end of the event file's name, by which a resumed run finds and replaces it.
@@ -90,20 +91,20 @@ def recorded(folder: Path | None, config: TrainConfig, tags: Iterable[str]) -> I
         for earlier in folder.glob(f"*{_SUFFIX}"):
             earlier.unlink()
     writer = tensorboard.writer(folder, suffix=_SUFFIX)
-    status = api_pb2.STATUS_FAILURE
+    _write(
+        writer,
+        custom_scalar.pb(layout(tags)),
+        hparams.experiment_pb(_hparam_infos(), _metric_infos()),
+        # Named after the folder, not by its settings: two runs with the same are two rows.
+        hparams.session_start_pb(hparam_values(config)),
+    )
     try:
-        _write(
-            writer,
-            custom_scalar.pb(layout(tags)),
-            hparams.experiment_pb(_hparam_infos(), _metric_infos()),
-            # Named after the folder, not by its settings: two runs with the same are two rows.
-            hparams.session_start_pb(hparam_values(config)),
-        )
         yield
-        status = api_pb2.STATUS_SUCCESS
-    finally:
-        _write(writer, hparams.session_end_pb(status))
-        writer.close()
+    except BaseException:
+        with contextlib.suppress(InputError):  # The first failure is the one to tell.
+            _end(writer, api_pb2.STATUS_FAILURE)
+        raise
+    _end(writer, api_pb2.STATUS_SUCCESS)
 
 
 def layout(tags: Iterable[str]) -> layout_pb2.Layout:
@@ -154,10 +155,14 @@ def _in_lines(command: str) -> str:
 
 
 def _write(writer: tf.summary.SummaryWriter, *summaries: Any) -> None:
-    with writer.as_default():
+    with unwritable.naming("to the run's tensorboard folder"), writer.as_default(step=0):
         for summary in summaries:
-            tf.summary.experimental.write_raw_pb(summary.SerializeToString(), step=0)
-    writer.flush()
+            tf.summary.experimental.write_raw_pb(summary.SerializeToString())
+
+
+def _end(writer: tf.summary.SummaryWriter, status: int) -> None:
+    _write(writer, hparams.session_end_pb(status))
+    writer.close()
 
 
 def _hparam_names() -> list[str]:

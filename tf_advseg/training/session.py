@@ -23,6 +23,7 @@ from tf_advseg.training import (
     callbacks,
     devices,
     divergence,
+    event_files,
     finite,
     health,
     memory,
@@ -75,7 +76,12 @@ class Session:
         self._stopwatch = Stopwatch()
         window = min(LOG_EVERY, config.steps)
         self._folder = folder = Path(config.run_dir) / TENSORBOARD if workers.is_chief else None
-        self._train_summaries = TrainSummaries(folder, window, images_per_step, self._stopwatch)
+        if folder is not None:
+            for name in (tensorboard.TRAIN, tensorboard.VALIDATION):
+                event_files.cut(folder / name, first_step)
+        self._train_summaries = TrainSummaries(
+            folder, window, images_per_step, self._stopwatch, checkpoints.window
+        )
         self._validation_summaries = ValidationSummaries(
             folder, files.classes.names, selects=self._selects
         )
@@ -114,6 +120,7 @@ class Session:
             trainer.compile(
                 trainer.optimizer, trainer.discriminator_optimizer, steps_per_execution=steps
             )
+        each_step = callbacks.Steps(self._callbacks())
         try:
             with (
                 unreadable.naming_unreadable(
@@ -134,15 +141,16 @@ class Session:
                     steps_per_epoch=config.steps - self._first_step,
                     epochs=1,
                     verbose=0,
-                    callbacks=[callbacks.Steps(self._callbacks())],
+                    callbacks=[each_step],
                 )
         except (FloatingPointError, OutOfMemory, Interrupted):
             # Weights that are no numbers, or of a part of a step; or a second signal: end at once.
             raise
         except Exception:
-            # Whatever else failed, such as reading a file, the steps taken so far are good. Several
-            # workers save together, which those that did not fail here would not know of.
-            if self._workers.count == 1:
+            # Whatever else failed, such as reading a file, the steps taken so far are good; but a
+            # run that is resumed after one would not validate it, nor show it. Several workers save
+            # together, which those that did not fail here would not know of.
+            if self._workers.count == 1 and not each_step.amid:
                 self._checkpoints.save(self._stopwatch.seconds)
             raise
         finally:
@@ -181,7 +189,7 @@ class Session:
 
     def _results(self) -> dict[str, Any]:
         """Returns the values of results.json, for the last step."""
-        config, latest = self._config, self._train_summaries.latest
+        config, window = self._config, self._checkpoints.window
         scores = self._scores or self._measure()[0]
         best = self._checkpoints.best()
         return {
@@ -192,8 +200,8 @@ class Session:
             "images_per_second": self._timing.steps_per_second * self._images_per_step,
             "training_seconds": float(self._checkpoints.seconds),
             "peak_memory_bytes": devices.peak_memory_bytes(),
-            "train_selected_fraction": latest.get("selected_fraction"),
-            "discriminator_loss": latest.get("discriminator"),
+            "train_selected_fraction": window.last_mean("selected_fraction"),
+            "discriminator_loss": window.last_mean("discriminator"),
             "method": config.method,
             "dataset": self._files.classes.name,
             "seed": config.seed,

@@ -4,19 +4,23 @@ What both runs have carries the same tag, so that TensorBoard draws it into one 
 `run_card` writes what is known before the first step, and how the run ended.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_advseg import disk
 from tf_advseg.evaluation.evaluator import Scores
+from tf_advseg.training import event_files, unwritable
 from tf_advseg.training.callbacks import EveryStep, Logs
 from tf_advseg.training.objective import CONFIDENCES
 from tf_advseg.training.precision import loss_scale
 from tf_advseg.training.stopwatch import Stopwatch
 from tf_advseg.training.trainer import SKIPPED, AdversarialTrainer
+from tf_advseg.training.window import Window
 
 #: The runs that TensorBoard finds in the folder.
 TRAIN, VALIDATION = "train", "validation"
@@ -30,6 +34,8 @@ SELECTED_FRACTION = "discriminator/selected_fraction"
 SELECTED_ACCURACY = "discriminator/selected_accuracy"
 THROUGHPUT = "throughput/images_per_second"
 _STRIP = "strip"  # Of pictures: a group of its own, since an image id may be any name.
+
+_LEAST_ROOM = 2**24  # Bytes; the strips of a validation are a few MiB.
 
 #: Where a tracked value is shown, if not as "loss/NAME".
 _TAGS = {
@@ -67,35 +73,49 @@ class TrainSummaries(EveryStep):
       every: steps in a window.
       images_per_step: labeled and unlabeled together.
       stopwatch: of the time spent training.
-
-    Attributes:
-      latest: the means over the last full window.
+      window: of the trainer's trackers.
     """
 
-    def __init__(self, folder: Path | None, every: int, images_per_step: int, stopwatch: Stopwatch):
+    def __init__(
+        self,
+        folder: Path | None,
+        every: int,
+        images_per_step: int,
+        stopwatch: Stopwatch,
+        window: Window,
+    ):
         super().__init__()
+        self._folder = folder and folder / TRAIN
         self._writer = writer(folder, TRAIN)
         self._every, self._images_per_step = every, images_per_step
         self._stopwatch, self._window_start = stopwatch, 0.0
-        self.latest: Logs = {}
+        self._window = window
+        self._begun: list[np.ndarray] | None = None
 
     def write_text(self, title: str, text: str, step: int) -> None:
         """Shows a text in Markdown on the page of texts, beside those of earlier steps."""
-        with self._writer.as_default():
-            tf.summary.text(title, text, step=step)
-        self._writer.flush()
+        with _written(self._writer, self._folder, step):
+            tf.summary.text(title, text)
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self._begun = self._window.values()
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        if self._begun is not None:
+            # Keras has just reset all metrics, but a resumed run is in the middle of a window.
+            self._window.assign(self._begun)
+            self._begun = None
 
     def on_step(self, step: int, logs: Logs) -> None:
         if step % self._every:
             return
-        self.latest = dict(logs)
-        with self._writer.as_default(step=step):
+        with _written(self._writer, self._folder, step):
             for name, value in logs.items():
                 tf.summary.scalar(_tag(name), value)
             for tag, rate in _rates(self.model).items():
                 tf.summary.scalar(tag, rate)
             self._write_throughput()
-        self.model.reset_metrics()
+        self._window.close(logs)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         self._writer.close()
@@ -118,6 +138,7 @@ class ValidationSummaries:
     """
 
     def __init__(self, folder: Path | None, names: Sequence[str], *, selects: bool):
+        self._folder = folder and folder / VALIDATION
         self._writer = writer(folder, VALIDATION)
         self._names, self._selects = names, selects
 
@@ -132,7 +153,7 @@ class ValidationSummaries:
           best: the highest mean IoU so far; None if there is none.
           strips: {image id: picture uint8 [H, W, 3]}.
         """
-        with self._writer.as_default(step=step):
+        with _written(self._writer, self._folder, step):
             tf.summary.scalar(CROSS_ENTROPY, scores.cross_entropy)
             tf.summary.scalar(MEAN_IOU, scores.mean_iou)
             tf.summary.scalar(PIXEL_ACCURACY, scores.pixel_accuracy)
@@ -147,7 +168,6 @@ class ValidationSummaries:
                     tf.summary.scalar(SELECTED_ACCURACY, scores.selected_accuracy)
             for image_id, strip in strips.items():
                 tf.summary.image(f"{_STRIP}/{image_id}", strip[np.newaxis])
-        self._writer.flush()
 
 
 def writer(
@@ -163,6 +183,24 @@ def writer(
     if folder is None:
         return tf.summary.create_noop_writer()
     return tf.summary.create_file_writer(str(folder / name), filename_suffix=suffix)
+
+
+@contextlib.contextmanager
+def _written(writer: tf.summary.SummaryWriter, folder: Path | None, step: int) -> Iterator[None]:
+    """Writes the summaries made inside, so that they survive a power loss as checkpoints do.
+
+    Raises:
+      InputError: there is no room for them.
+    """
+    with unwritable.naming(f"the curves in {folder}"):
+        with writer.as_default(step=step):
+            yield
+        if folder is None:
+            return
+        # TensorFlow does not always tell of an event that it could write a part of.
+        disk.require_room(folder, _LEAST_ROOM, "the curves")
+        for path in event_files.paths(folder):
+            disk.sync(path)
 
 
 def _tag(name: str) -> str:
