@@ -9,11 +9,11 @@ A data set is a folder in the layout of PASCAL VOC:
 """
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tf_advseg import textfile
 from tf_advseg.data import VOID_LABEL
 from tf_advseg.data.classes import CITYSCAPES, VOC2012, Classes
 from tf_advseg.errors import InputError
@@ -119,27 +119,38 @@ def read_list(path: Path) -> list[str]:
     """Returns the ids in a list file: each line that is not blank, so ids may hold spaces.
 
     Raises:
-      InputError: the file is missing, not UTF-8, empty, names an id twice or one with a path in it.
+      InputError: the file is missing, too large, not UTF-8, empty, or names an id twice or one that
+        `check_ids` refuses.
     """
-    try:
-        # -sig: Windows editors begin a text with a mark that is no part of it.
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise InputError(f"cannot read the list {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"the list {path} is no UTF-8 text") from None
+    lines = textfile.read(path, textfile.MAX_LIST).splitlines()
     ids = [line.strip() for line in lines if line.strip()]
     if not ids:
         raise InputError(f"the list {path} is empty")
-    if len(set(ids)) < len(ids):
-        twice = next(i for n, i in enumerate(ids) if i in ids[:n])
-        raise InputError(f"the list {path} names {twice!r} twice")
-    for image_id in ids:
-        too_long = len(image_id.encode()) > _LONGEST_ID
-        if "/" in image_id or "\\" in image_id or image_id.startswith(".") or too_long:
-            shown = image_id[:_LONGEST_ID]
-            raise InputError(f"the list {path} has {shown!r}; allowed: file names without folder")
+    if (twice := first_repeated(ids)) is not None:
+        raise InputError(f"the list {path} names {textfile.shown(twice)} twice")
+    check_ids(ids, path)
     return ids
+
+
+def first_repeated(names: Sequence[str]) -> str | None:
+    """Returns the first name that was there before; None if there is none."""
+    seen: set[str] = set()
+    return next((name for name in names if name in seen or seen.add(name)), None)
+
+
+def check_ids(ids: Sequence[str], path: Path) -> None:
+    """Checks that ids are names of files that lie in one folder and can be told on one line.
+
+    Raises:
+      InputError: one is none; `path` is where they are from.
+    """
+    for image_id in ids:
+        leads_away = {"/", "\\"} & set(image_id) or image_id.startswith(".")
+        # The check of what is printable is first: half of a character has no bytes.
+        wrong = not image_id or leads_away or not textfile.is_printable(image_id)
+        if wrong or len(image_id.encode()) > _LONGEST_ID:
+            found = textfile.shown(image_id)
+            raise InputError(f"the list {path} has {found}; allowed: file names without folder")
 
 
 def read_classes(path: Path) -> Classes:
@@ -148,13 +159,7 @@ def read_classes(path: Path) -> Classes:
     Raises:
       InputError: the file is missing or does not hold what the layout says.
     """
-    try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise InputError(f"{path} is no JSON: {error}") from None
-    return _classes_from_document(document, path)
+    return _classes_from_document(textfile.read_json(path), path)
 
 
 def _classes_from_document(document: Any, path: Path) -> Classes:
@@ -162,7 +167,7 @@ def _classes_from_document(document: Any, path: Path) -> Classes:
         raise InputError(f'{path} has no list "classes"')
     void = document.get("ignore_label", VOID_LABEL)
     if not _is_byte(void):
-        raise InputError(f'{path}: "ignore_label" is {void!r}; allowed: 0 to 255')
+        raise InputError(f'{path}: "ignore_label" is {textfile.shown(void)}; allowed: 0 to 255')
     entries: Sequence[Any] = document["classes"]
     if not 2 <= len(entries) <= VOID_LABEL:
         raise InputError(f"{path} has {len(entries)} classes; allowed: 2 to {VOID_LABEL}")
@@ -171,8 +176,9 @@ def _classes_from_document(document: Any, path: Path) -> Classes:
             raise InputError(f'{path}: class {index} has no "name"')
         color = entry.get("color")
         if not isinstance(color, list) or len(color) != 3 or not all(map(_is_byte, color)):
+            shown = textfile.shown(color)
             raise InputError(
-                f'{path}: class {index} has "color" {color!r}; allowed: [R, G, B] in 0-255'
+                f'{path}: class {index} has "color" {shown}; allowed: [R, G, B] in 0-255'
             )
     names = tuple(entry["name"] for entry in entries)
     if len(set(names)) < len(names):

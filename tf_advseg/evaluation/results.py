@@ -67,10 +67,7 @@ def read(path: Path) -> dict[str, Any] | None:
     """
     if not path.is_file():
         return None
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {error}") from None
+    values = textfile.read_json(path)
     if not isinstance(values, dict):
         raise InputError(f"{path} is no JSON object")
     if not isinstance(values.get("steps"), int):
