@@ -140,5 +140,5 @@ def _is_printable(character: str) -> bool:
 
 def shown(value: Any, longest: int = 80) -> str:
     """Returns a value of a file for a message: as Python writes it, cut off if it is long."""
-    text = printable(repr(value))
-    return text if len(text) <= longest else text[: longest - 3] + "..."
+    text = repr(value)
+    return printable(text if len(text) <= longest else text[: longest - 3] + "...")
