@@ -10,12 +10,12 @@ from PIL import Image, ImageOps
 
 from tests.made_jpegs import jpeg_of_scans
 from tf_advseg.data.decode import (
-    MAX_SCANS,
     count_scans,
     decode_image,
     decode_label,
     exif_orientation,
 )
+from tf_advseg.data.scans import MAX_SCANS
 
 ORIENTATION = 0x0112
 ORIENTATIONS = tuple(range(1, 9))

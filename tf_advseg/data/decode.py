@@ -6,12 +6,12 @@ disagree. All of it is plain TensorFlow operations: no Python runs in the input 
 
 import tensorflow as tf
 
+from tf_advseg.data.scans import MAX_SCANS, START_OF_SCAN
+
 _PREFIX_BYTES = 1 << 16  # A JPEG's EXIF block is its first or second segment, at most 64 KiB long.
 _JPEG = b"\xff\xd8"
-_MARKER, _APP1, _START_OF_SCAN = 0xFF, 0xE1, 0xDA
-#: Of a JPEG. Usual ones have ten. A scan may be of 20 bytes and goes through all pixels, so that a
-#: small file can take hours. A video behind the picture may hold a hundred that are none.
-MAX_SCANS = 500
+_APP1 = 0xE1
+_MARKER, _START_OF_SCAN = START_OF_SCAN
 _EXIF_HEADER = tuple(b"Exif\0\0")
 _MAY_HAVE_EXIF = r"\C*Exif\x00\x00\C*"  # \C is any byte.
 _ORIENTATION_TAG = 0x0112
@@ -29,7 +29,7 @@ def decode_image(data: tf.Tensor) -> tf.Tensor:
 
     Raises:
       tf.errors.InvalidArgumentError: the bytes are no such image, are cut off, or have more than
-        MAX_SCANS scans.
+        `scans.MAX_SCANS` scans.
     """
     scans = count_scans(data)
     message = tf.strings.join(

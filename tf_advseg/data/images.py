@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from PIL import Image
 
+from tf_advseg.data.scans import check_scans
 from tf_advseg.errors import InputError
 from tf_advseg.progress import track
 
@@ -43,6 +44,7 @@ def image_size(path: Path) -> tuple[int, int]:
             width, height = image.size
             rotated = _is_rotated(image)
             if not _ends_with(path, _ENDS[image.format]):
+                check_scans(path)
                 image.load()  # Some whole files end otherwise; only decoding can tell.
     except InputError:
         raise

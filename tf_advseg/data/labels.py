@@ -93,14 +93,15 @@ def _shape(size: tuple[int, int]) -> str:
 def _read_label(path: Path, classes: Classes) -> np.ndarray:
     """Returns uint8 [H, W]: class ids and VOID_LABEL."""
     try:
-        with Image.open(path) as image:
+        # Some of Pillow's other formats are programs, for which it calls an interpreter.
+        with Image.open(path, formats=["PNG"]) as image:
             if image.mode not in _GREY_MODES:
                 raise InputError(f"{path} has mode {image.mode}; allowed: an indexed or grey PNG")
             values = np.asarray(image).astype(np.int64) // _grey_step(path)
     except InputError:
         raise
     except UNREADABLE:
-        raise InputError(f"{path} is no image, or is cut off") from None
+        raise InputError(f"{path} is no PNG, or is cut off") from None
     void = values == classes.void_value
     if (wrong := values[~void & (values >= len(classes))]).size:
         raise InputError(
