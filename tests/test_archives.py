@@ -84,7 +84,7 @@ class TestSound:
                 return found
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(archives, "_BoundedReader", Counting)
+            patch.setattr(archives, "BoundedReader", Counting)
             assert read(path) == [("a.png", b"a")]
         assert sum(reads) < 20_000
 

@@ -335,13 +335,21 @@ def values_from_json(cls: type, path: Path) -> dict[str, Any]:
     Raises:
       InputError: the file is no JSON object, or has an unknown key or a value that is not allowed.
     """
-    stored = textfile.read_json(path)
+    return values_from_document(cls, textfile.read_json(path), str(path))
+
+
+def values_from_document(cls: type, stored: Any, source: str) -> dict[str, Any]:
+    """Returns the values of `cls` that a JSON document from `source` holds, checked like flags.
+
+    Raises:
+      InputError: as `values_from_json`.
+    """
     if not isinstance(stored, Mapping):
-        raise InputError(f"{path} is no JSON object")
+        raise InputError(f"{source} is no JSON object")
     defaults = {f.name: f.default for f in dataclasses.fields(cls)}
     if unknown := sorted(set(stored) - set(defaults)):
-        raise InputError(f"{path} has unknown keys: {', '.join(unknown)[:200]}")
+        raise InputError(f"{source} has unknown keys: {', '.join(unknown)[:200]}")
     for name, value in stored.items():
         if value is None and defaults[name] is not None:
-            raise InputError(f"--{name} is null in {path}; allowed: a value")
+            raise InputError(f"--{name} is null in {source}; allowed: a value")
     return {k: None if v is None else from_text(cls, k, to_text(v)) for k, v in stored.items()}
