@@ -26,7 +26,7 @@ MARK := $(VENV)/.installed-$(notdir $(REQUIREMENTS))
 BASE_MARK := $(VENV)/.installed-requirements.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow lint bench serve-check docs-check clean FORCE
+.PHONY: help venv demo test test-slow lint bench serve-check docs-check audit clean FORCE
 
 help:
 	@echo "make demo         train a small model, evaluate it and export it, start to end"
@@ -36,6 +36,7 @@ help:
 	@echo "make bench        measure speed and memory; make bench PART=step for one part of it"
 	@echo "make serve-check  run exports/demo on other engines; EXPORT=exports/mine for another"
 	@echo "make docs-check   run the commands of README.md and docs/"
+	@echo "make audit        ask a public data base which installed packages have known faults"
 	@echo "make venv         only make the environment in $(VENV) and install what is needed"
 	@echo "make clean        delete $(VENV) and the caches; runs/ and exports/ are kept"
 	@echo ""
@@ -95,6 +96,13 @@ serve-check:
 
 docs-check: venv
 	$(PY) -m tools.docs_check
+
+# In an environment of its own, so that what is asked about is only what the program needs.
+audit: venv
+	$(PY) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	$(VENV)/audit/bin/pip-audit --strict \
+		--path $$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache

@@ -19,7 +19,7 @@ from tests.archive_cases import (
     write_tar,
     write_zip,
 )
-from tf_advseg.data.prepare import archives
+from tf_advseg import bounded_reader
 
 HOSTILE = {
     "up": "../a.png",
@@ -143,7 +143,7 @@ class TestHostile:
 
     def test_zip_with_an_endless_list_of_members(self, tmp_path, monkeypatch):
         path = write_zip(tmp_path / "a", [(f"{i}.txt", b"") for i in range(100)])
-        monkeypatch.setattr(archives, "_MAX_READ", 4000)
+        monkeypatch.setattr(bounded_reader, "_MAX_READ", 4000)
         refused(path, "a list of members of 5[0-9]{3} bytes")
 
     @pytest.mark.parametrize("size", [-512, -1, -(2**62)])

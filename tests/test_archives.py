@@ -19,6 +19,7 @@ from tests.archive_cases import (
     write_tgz,
     write_zip,
 )
+from tf_advseg.bounded_reader import BoundedReader
 from tf_advseg.data.prepare import archives
 from tf_advseg.errors import InputError
 
@@ -75,15 +76,15 @@ class TestSound:
     def test_tar_is_sought_in(self, tmp_path):
         path = write_plain(tmp_path / "a", [("large", bytes(3_000_000)), ("a.png", b"a")])
         reads = []
-        original = archives._BoundedReader.read
+        original = BoundedReader.read
 
-        class Counting(archives._BoundedReader):
+        class Counting(BoundedReader):
             def read(self, size=-1):
                 reads.append(len(found := original(self, size)))
                 return found
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(archives, "_BoundedReader", Counting)
+            patch.setattr(archives, "BoundedReader", Counting)
             assert read(path) == [("a.png", b"a")]
         assert sum(reads) < 20_000
 

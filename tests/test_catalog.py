@@ -86,7 +86,7 @@ def test_missing_and_undecodable_classes_are_told(tmp_path):
     with pytest.raises(InputError, match=r"cannot read .*classes\.json: No such file"):
         read_classes(path)
     path.write_bytes(b'{"name": "\xff"}')
-    with pytest.raises(InputError, match=r"classes\.json is no JSON"):
+    with pytest.raises(InputError, match=r"classes\.json: it is no UTF-8"):
         read_classes(path)
 
 
@@ -118,9 +118,9 @@ def test_wrong_list_is_told_with_the_file(content, words, tmp_path):
 
 
 def test_missing_list_is_told(tmp_path):
-    with pytest.raises(InputError, match=r"cannot read the list .*train\.txt: No such file"):
+    with pytest.raises(InputError, match=r"cannot read .*train\.txt: No such file"):
         read_list(tmp_path / "train.txt")
-    with pytest.raises(InputError, match="cannot read the list"):
+    with pytest.raises(InputError, match=r"cannot read .*: it is no regular file"):
         read_list(tmp_path)  # A folder.
 
 

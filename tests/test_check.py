@@ -247,7 +247,8 @@ def test_all_problems_of_the_classes_are_listed(data):
     assert [p.text for p in check(data)] == [
         f'{path}: class 0 has "color" [1, 2]; allowed: [R, G, B] in 0-255',
         f'{path}: class 1 has no "name"',
-        f"{path}: class 2 has the \"name\" '\\ud800'; allowed: Unicode text",
+        f"{path}: class 2 has the \"name\" '\\ud800'; "
+        "allowed: names that can be printed on one line",
     ]
 
 

@@ -8,7 +8,14 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from tf_advseg.data.decode import decode_image, decode_label, exif_orientation
+from tests.made_jpegs import jpeg_of_scans
+from tf_advseg.data.decode import (
+    count_scans,
+    decode_image,
+    decode_label,
+    exif_orientation,
+)
+from tf_advseg.data.scans import MAX_SCANS
 
 ORIENTATION = 0x0112
 ORIENTATIONS = tuple(range(1, 9))
@@ -234,3 +241,23 @@ def test_static_shape_is_known_in_the_graph():
     dataset = tf.data.Dataset.from_tensors(encoded(picture(), "JPEG"))
     assert dataset.map(decode_image).element_spec.shape.as_list() == [None, None, 3]
     assert dataset.map(decode_label).element_spec.shape.as_list() == [None, None]
+
+
+def test_jpeg_of_many_scans_is_decoded():
+    data = jpeg_of_scans(MAX_SCANS)
+    assert int(count_scans(tf.constant(data))) == MAX_SCANS
+    image = decode_image(tf.constant(data)).numpy()
+    np.testing.assert_array_equal(image, np.full((64, 64, 3), 128, np.uint8))
+
+
+def test_jpeg_of_more_scans_than_any_true_one_is_refused_before_it_is_decoded():
+    # It would take a quarter of an hour.
+    data = jpeg_of_scans(100_000, 4000, 4000)
+    assert len(data) < 4e6
+    with pytest.raises(tf.errors.InvalidArgumentError, match="100000 scans; allowed: 500"):
+        decode_image(tf.constant(data))
+
+
+def test_scans_are_counted_of_jpegs_alone():
+    for data in (b"", b"\xff", b"\xff\xd8", b"\x89PNG" + b"\xff\xda" * 1000):
+        assert int(count_scans(tf.constant(data))) == 0

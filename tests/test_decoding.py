@@ -81,6 +81,16 @@ def test_formats_mix_where_what_is_shown_has_one_size():
         ),
         ([encoded(picture(100, 50)), encoded(picture(51, 100))], r"image 1 .* 51x100 .*5000"),
         ([encoded(picture(51, 100), "JPEG")], r"image 0 .* 51x100 pixels; allowed: 5000"),
+        (
+            [encoded(picture(50, 40))] * 3,
+            r"3 images .* 50x40 pixels are too many .*; allowed: 5000 pixels together",
+        ),
+        ([turned(picture(50, 51), 6)] * 2, r"2 images .* 51x50 pixels are too many"),
+        ([encoded(Image.new("L", (1, 1)))] * 5001, "5001 images .* 1x1 pixels are too many"),
+        (
+            [encoded(picture(9, 9)) + bytes(2**20 + 999)],
+            r"image 0 has 1049\d+ bytes, .* 9x9 pixels",
+        ),
         # A size that neither 32 bits nor any memory hold.
         ([png_header(2**31 - 1, 2**31 - 1)], r"image 0 .* 2147483647x2147483647 pixels"),
         ([png_header(2**32 - 1, 2**32 - 1)], "4294967295x4294967295 pixels; allowed: 5000"),
@@ -94,6 +104,21 @@ def test_refusal_says_what_is_wrong(files, message):
 
 def test_largest_allowed_image_is_decoded():
     assert decode(tf.constant([encoded(picture(50, 100))])).shape == (1, 50, 100, 3)
+
+
+def test_as_many_images_as_have_the_allowed_pixels_are_decoded():
+    files = [encoded(picture(50, 20, seed=seed)) for seed in range(5)]
+    decoded = decode(tf.constant(files)).numpy()
+    for file, pixels in zip(files, decoded, strict=True):
+        np.testing.assert_array_equal(pixels, np.asarray(Image.open(io.BytesIO(file))))
+
+
+def test_notes_and_a_profile_beside_the_pixels_are_allowed():
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 256, (50, 100, 4), np.uint8))
+    data = encoded(noise, icc_profile=rng.bytes(700_000))
+    assert len(data) > 700_000
+    assert decode(tf.constant([data])).shape == (1, 50, 100, 3)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])

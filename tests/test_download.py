@@ -290,6 +290,20 @@ class TestTrouble:
             fetch(server, tmp_path)
         assert int(re.search(r"has (\d+)", str(caught.value))[1]) < 1_000_000
 
+    def test_endless_file_of_unknown_size_ends_and_is_deleted(self, server, tmp_path, monkeypatch):
+        monkeypatch.setattr(download, "_MAX_UNKNOWN", 1_000_000)
+        server.tells_size, server.data = False, bytes(20_000_000)
+        read, sizes_read = download._read, []
+
+        def counting(response):
+            sizes_read.append(len(piece := read(response)))
+            return piece
+
+        monkeypatch.setattr(download, "_read", counting)
+        refused(server, tmp_path, r"does not end after 1\.0 MB", None)
+        assert 1_000_000 < sum(sizes_read) < 4_000_000
+        assert not list(tmp_path.iterdir())
+
     def test_size_is_taken_from_content_range(self, server, tmp_path):
         server.tells_size, server.drops = False, [1000]
         leave_part(tmp_path, DATA[:150_000])

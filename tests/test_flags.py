@@ -137,7 +137,7 @@ def test_text_becomes_its_value(argument, value):
         ("pair", "0,1", "2 comma-separated numbers above 0"),
         ("pair", "1,inf", "2 comma-separated numbers above 0"),
         ("pair", "1,nan", "2 comma-separated numbers above 0"),
-        ("path", "", "a text that is not empty"),
+        ("path", "", "a text that is not empty and can be a path"),
         ("on", "yes", "true or false"),
     ],
 )

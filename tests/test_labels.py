@@ -4,12 +4,14 @@ import dataclasses
 import io
 import os
 import struct
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.folders import grey_png, indexed_label
+from tests.made_jpegs import jpeg_of_scans
 from tf_advseg.data import catalog, labels
 from tf_advseg.data.images import check_images
 from tf_advseg.data.labels import classes_in, prepare_labels
@@ -201,6 +203,45 @@ def test_broken_label_is_named(kind, dataset):
         path.write_bytes(path.read_bytes()[:-300])
     with pytest.raises(InputError, match=r"train_0\.png is (no image|empty|damaged or cut off)$"):
         prepare_labels(dataset, ["train_0"])
+
+
+def test_label_that_is_a_program_is_not_run(dataset, monkeypatch):
+    lines = ("%!PS-Adobe-3.0 EPSF-3.0", "%%BoundingBox: 0 0 64 48", "%%EndComments", "x")
+    path = dataset.label_path("train_0")
+    path.write_text("\n".join((*lines, "%ImageData: 64 48 8 1 0 1 1 x", "%%EOF", "")))
+    with Image.open(path) as image:
+        assert image.mode == "L"  # As a grey label has it.
+    called = []
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *args: called.append(args))
+    with pytest.raises(InputError, match=r"train_0\.png is a EPS file; allowed: PNG"):
+        prepare_labels(dataset, ["train_0"])
+    assert not called
+
+
+@pytest.mark.parametrize("side", [13_400, 2**31 - 1])
+def test_image_and_label_of_more_pixels_than_any_memory_are_refused(side, dataset):
+    header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    # Behind the header there is nothing, so that decoding would fail otherwise.
+    content = b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\0\0IEND\xaeB`\x82"
+    dataset.image_path("train_0").write_bytes(content)
+    with pytest.raises(InputError, match=r"train_0\.jpg"):
+        check_images([dataset.image_path("train_0")])
+    dataset.label_path("train_0").write_bytes(content)
+    with pytest.raises(InputError, match=r"train_0\.png"):
+        prepare_labels(dataset, ["train_0"])
+
+
+@pytest.mark.parametrize("end", [b"", b" "])
+def test_jpeg_of_scans_without_end_is_not_decoded(end, tmp_path):
+    path = tmp_path / "image.jpg"
+    path.write_bytes(jpeg_of_scans(100_000, 4000, 4000) + end)
+    if not end:
+        # Its header and end are right: the graph's decoder refuses it.
+        assert check_images([path]) == [(4000, 4000)]
+    else:
+        with pytest.raises(InputError, match=r"image\.jpg is a JPEG of 100000 scans; allowed: 500"):
+            check_images([path])
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "BMP", "TIFF"])

@@ -2,17 +2,14 @@
 
 import dataclasses
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
 
 from serving.check import __main__ as check
 from serving.check import compare
 from serving.check.engines import Outputs
-from tf_advseg.errors import InputError
 
 PROBABILITIES = np.array([[[0.7, 0.2, 0.1], [0.40005, 0.4, 0.19995]]], np.float32)
 REFERENCE = Outputs(
@@ -139,35 +136,3 @@ def test_engine_without_numbers_is_told_so(saved_model, monkeypatch, capsys):
         run(monkeypatch, "--saved_model", saved_model)
     said = capsys.readouterr().out
     assert "DIFFERS: probabilities within 0.0e+00, confidence nan, 0 pixels" in said
-
-
-def test_newest_version_is_taken(tmp_path):
-    for name in ("2", "10", "latest", "11"):
-        (tmp_path / name).mkdir()
-    for name in ("2", "10", "latest"):
-        (tmp_path / name / "saved_model.pb").touch()
-    assert check.newest_version(tmp_path) == tmp_path / "10"
-    assert check.newest_version(tmp_path / "latest") == tmp_path / "latest"
-    for name in ("11", "none"):
-        with pytest.raises(InputError, match="holds no SavedModel"):
-            check.newest_version(tmp_path / name)
-
-
-def test_images_of_a_folder_are_cut_to_sizes_of_their_own(tmp_path):
-    for name in ("b.png", "a.jpg", "c.png", "note.txt"):
-        if name.endswith("txt"):
-            Path(tmp_path / name).write_text("no image")
-        else:
-            Image.new("RGB", (40, 20)).save(tmp_path / name)
-    shapes = [image.shape for image in check.read_images(tmp_path, 2)]
-    assert shapes == [(20, 40, 3), (15, 30, 3)]
-    with pytest.raises(InputError, match="is no folder"):
-        check.read_images(tmp_path / "none", 5)
-    (tmp_path / "d.png").write_text("no image")
-    with pytest.raises(InputError, match=r"d\.png cannot be read: "):
-        check.read_images(tmp_path, 4)
-
-
-def test_limit_below_1_is_refused(saved_model, monkeypatch):
-    with pytest.raises(InputError, match="--limit is 0; allowed: "):
-        run(monkeypatch, "--saved_model", saved_model, "--limit", 0)

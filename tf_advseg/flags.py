@@ -8,12 +8,14 @@ import argparse
 import dataclasses
 import json
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from tf_advseg import textfile
 from tf_advseg.errors import InputError
 
 Config = TypeVar("Config")
@@ -95,9 +97,9 @@ def name() -> Kind:
     """A name: text without a slash."""
 
     def parse(value: str) -> str:
-        if not value or "/" in value or "\\" in value:
+        if "/" in value or "\\" in value:
             raise ValueError
-        return value
+        return _path(value)
 
     return Kind(parse, "a name without slashes", "NAME")
 
@@ -142,12 +144,14 @@ def integers() -> Kind:
 def text() -> Kind:
     """Any text but the empty one: a path or a name."""
 
-    def parse(value: str) -> str:
-        if not value:
-            raise ValueError
-        return value
+    return Kind(_path, "a text that is not empty and can be a path", "PATH")
 
-    return Kind(parse, "a text that is not empty", "PATH")
+
+def _path(value: str) -> str:
+    if not value or "\0" in value:
+        raise ValueError
+    os.fsencode(value)  # Raises it for half of a character.
+    return value
 
 
 def location(scheme: str) -> Kind:
@@ -298,7 +302,8 @@ def from_text(cls: type, name: str, value: str) -> Any:
     try:
         return kind.parse(value)
     except (ValueError, KeyError):
-        raise InputError(f"--{name} is {value!r}; allowed: {kind.allowed}") from None
+        shown = textfile.shown(value, 200)
+        raise InputError(f"--{name} is {shown}; allowed: {kind.allowed}") from None
 
 
 def to_text(value: Any) -> str:
@@ -330,16 +335,21 @@ def values_from_json(cls: type, path: Path) -> dict[str, Any]:
     Raises:
       InputError: the file is no JSON object, or has an unknown key or a value that is not allowed.
     """
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {error}") from None
+    return values_from_document(cls, textfile.read_json(path), str(path))
+
+
+def values_from_document(cls: type, stored: Any, source: str) -> dict[str, Any]:
+    """Returns the values of `cls` that a JSON document from `source` holds, checked like flags.
+
+    Raises:
+      InputError: as `values_from_json`.
+    """
     if not isinstance(stored, Mapping):
-        raise InputError(f"{path} is no JSON object")
+        raise InputError(f"{source} is no JSON object")
     defaults = {f.name: f.default for f in dataclasses.fields(cls)}
     if unknown := sorted(set(stored) - set(defaults)):
-        raise InputError(f"{path} has unknown keys: {', '.join(unknown)}")
+        raise InputError(f"{source} has unknown keys: {', '.join(unknown)[:200]}")
     for name, value in stored.items():
         if value is None and defaults[name] is not None:
-            raise InputError(f"--{name} is null in {path}; allowed: a value")
+            raise InputError(f"--{name} is null in {source}; allowed: a value")
     return {k: None if v is None else from_text(cls, k, to_text(v)) for k, v in stored.items()}

@@ -339,7 +339,7 @@ class EvaluateConfig:
     save_masks: str | None = flag(None, text(), "write predictions as indexed PNG here")
 
 
-#: Of a file that an export takes: a 4K frame, 3840x2160, just fits.
+#: Of the files of one request to an export: a 4K frame, 3840x2160, just fits.
 MAX_PIXELS = 2**23
 
 
@@ -355,5 +355,6 @@ class ExportConfig:
     max_pixels: int = flag(
         MAX_PIXELS,
         integer(1, 2**31 - 1),
-        "refuse larger JPEG and PNG files before they are decoded: they could exhaust the server",
+        "refuse requests whose JPEG and PNG files have more together, before any is decoded: they "
+        "could exhaust the server",
     )

@@ -16,6 +16,7 @@ from serving.check.engines import Outputs
 from tf_advseg import cli
 from tf_advseg.data.catalog import IMAGE_SUFFIXES
 from tf_advseg.errors import InputError, first_line
+from tf_advseg.evaluation.export_files import check_graph, newest_version
 
 #: What is printed -> the module in `serving.check.engines`.
 ENGINES = {
@@ -39,6 +40,7 @@ def main() -> None:
     if flags.limit < 1:
         raise InputError(f"--limit is {flags.limit}; allowed: a whole number of at least 1")
     saved_model = newest_version(flags.saved_model)
+    check_graph(saved_model)
     images = read_images(flags.images, flags.limit) if flags.images else made_images()
     print(f"{saved_model}: {len(images)} images of {', '.join(map(size_text, images))}")
     with tempfile.TemporaryDirectory(prefix="serving-check-") as temporary:
@@ -49,25 +51,6 @@ def main() -> None:
         ]
     if not all(agree):
         sys.exit(1)
-
-
-def newest_version(folder: Path) -> Path:
-    """Returns the folder of a SavedModel: the one given, or the newest of the versions in it.
-
-    Raises:
-      InputError: there is none.
-    """
-    if _is_saved_model(folder):
-        return folder
-    inside = folder.iterdir() if folder.is_dir() else ()
-    versions = [path for path in inside if path.name.isdecimal() and _is_saved_model(path)]
-    if not versions:
-        raise InputError(f"--saved_model {folder} holds no SavedModel; allowed: an export's folder")
-    return max(versions, key=lambda path: int(path.name))
-
-
-def _is_saved_model(folder: Path) -> bool:
-    return (folder / "saved_model.pb").is_file()
 
 
 def read_images(folder: Path, limit: int) -> list[np.ndarray]:

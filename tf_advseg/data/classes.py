@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+from tf_advseg import textfile
 from tf_advseg.data import VOID_LABEL
 from tf_advseg.errors import InputError
 
@@ -18,12 +19,24 @@ class Classes:
       names: of the classes, by class id.
       colors: RGB in 0-255, by class id.
       void_value: what a label file holds where a pixel has no class. Label tensors hold VOID_LABEL.
+
+    Raises:
+      InputError: a name moves a terminal's cursor, ends a line or turns the order of a text.
     """
 
     name: str
     names: tuple[str, ...]
     colors: tuple[tuple[int, int, int], ...]
     void_value: int = VOID_LABEL
+
+    def __post_init__(self) -> None:
+        # They go to terminals, into lists with a line for each, and to pages.
+        for text in (self.name, *self.names):
+            if not textfile.is_printable(text):
+                raise InputError(
+                    f"the classes of {textfile.shown(self.name)} have the name "
+                    f"{textfile.shown(text)}; allowed: names that can be printed on one line"
+                )
 
     def __len__(self) -> int:
         return len(self.names)

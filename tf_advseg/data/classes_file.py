@@ -1,7 +1,5 @@
 """The classes of a data set, read from its classes.json. No TensorFlow here."""
 
-import json
-import reprlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +10,6 @@ from tf_advseg.data import VOID_LABEL
 from tf_advseg.data.classes import Classes
 from tf_advseg.errors import InputError
 
-_MAX_BYTES = 2**20
-
 
 def read_classes(path: Path) -> Classes:
     """Reads a classes.json.
@@ -21,7 +17,7 @@ def read_classes(path: Path) -> Classes:
     Raises:
       InputError: the file is missing or does not hold what the layout says.
     """
-    document = _read_json(path)
+    document = textfile.read_json(path)
     for problem in _document_problems(document, path):
         raise InputError(problem)
     entries = document["classes"]
@@ -36,18 +32,9 @@ def read_classes(path: Path) -> Classes:
 def classes_problems(path: Path) -> list[str]:
     """Returns all that is wrong with a classes.json; `read_classes` ends with the first."""
     try:
-        return list(_document_problems(_read_json(path), path))
+        return list(_document_problems(textfile.read_json(path), path))
     except InputError as error:
         return [str(error)]
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(textfile.read(path, _MAX_BYTES))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no JSON: {error}") from None
 
 
 def _document_problems(document: Any, path: Path) -> Iterator[str]:
@@ -58,7 +45,7 @@ def _document_problems(document: Any, path: Path) -> Iterator[str]:
     entries = document["classes"]
     void = document.get("ignore_label", VOID_LABEL)
     if not _is_byte(void):
-        yield f'{path}: "ignore_label" is {reprlib.repr(void)}; allowed: 0 to 255'
+        yield f'{path}: "ignore_label" is {textfile.shown(void)}; allowed: 0 to 255'
     elif void < len(entries) <= VOID_LABEL:
         yield f'{path}: "ignore_label" {void} is also a class id'
     if not 2 <= len(entries) <= VOID_LABEL:
@@ -69,29 +56,22 @@ def _document_problems(document: Any, path: Path) -> Iterator[str]:
     names = [entry["name"] for entry in entries if not any(_name_problems(entry))]
     for name, count in Counter(names).items():
         if count > 1:
-            yield f"{path} has two classes of one name, {name!r}"
+            yield f"{path} has two classes of one name, {textfile.shown(name)}"
 
 
 def _entry_problems(entry: Any) -> Iterator[str]:
     yield from _name_problems(entry)
     color = entry.get("color") if isinstance(entry, dict) else None
     if not isinstance(color, list) or len(color) != 3 or not all(map(_is_byte, color)):
-        yield f'has "color" {reprlib.repr(color)}; allowed: [R, G, B] in 0-255'
+        yield f'has "color" {textfile.shown(color)}; allowed: [R, G, B] in 0-255'
 
 
 def _name_problems(entry: Any) -> Iterator[str]:
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         yield 'has no "name"'
-    elif not _is_text(entry["name"]):
-        yield f'has the "name" {reprlib.repr(entry["name"])}; allowed: Unicode text'
-
-
-def _is_text(name: str) -> bool:
-    """Tells whether a name can be written to a file: JSON can hold halves of characters."""
-    try:
-        return bool(name.encode())
-    except UnicodeEncodeError:
-        return False
+    elif not (entry["name"] and textfile.is_printable(entry["name"])):
+        allowed = "allowed: names that can be printed on one line"
+        yield f'has the "name" {textfile.shown(entry["name"])}; {allowed}'
 
 
 def _is_byte(value: Any) -> bool:

@@ -6,8 +6,12 @@ disagree. All of it is plain TensorFlow operations: no Python runs in the input 
 
 import tensorflow as tf
 
+from tf_advseg.data.scans import MAX_SCANS, START_OF_SCAN
+
 _PREFIX_BYTES = 1 << 16  # A JPEG's EXIF block is its first or second segment, at most 64 KiB long.
-_APP1, _START_OF_SCAN = 0xE1, 0xDA
+_JPEG = b"\xff\xd8"
+_APP1 = 0xE1
+_MARKER, _START_OF_SCAN = START_OF_SCAN
 _EXIF_HEADER = tuple(b"Exif\0\0")
 _MAY_HAVE_EXIF = r"\C*Exif\x00\x00\C*"  # \C is any byte.
 _ORIENTATION_TAG = 0x0112
@@ -24,11 +28,36 @@ def decode_image(data: tf.Tensor) -> tf.Tensor:
       byte; transparency is dropped.
 
     Raises:
-      tf.errors.InvalidArgumentError: the bytes are no such image, or are cut off.
+      tf.errors.InvalidArgumentError: the bytes are no such image, are cut off, or have more than
+        `scans.MAX_SCANS` scans.
     """
+    scans = count_scans(data)
+    message = tf.strings.join(
+        ["a JPEG of ", tf.strings.as_string(scans), f" scans; allowed: {MAX_SCANS}"]
+    )
+    with tf.control_dependencies([tf.debugging.Assert(scans <= MAX_SCANS, [message])]):
+        data = tf.identity(data)
     # One kernel reads both formats, whichever of its names it is called by.
     image = tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
     return orient(image, exif_orientation(data))
+
+
+def count_scans(data: tf.Tensor) -> tf.Tensor:
+    """Counts the scans of a JPEG, and what looks like one in what comes beside them.
+
+    Args:
+      data: string [], the file's bytes.
+
+    Returns:
+      int32 []; 0 if it is no JPEG.
+    """
+
+    def count() -> tf.Tensor:
+        content = tf.io.decode_raw(data, tf.uint8)
+        marked = (content[:-1] == _MARKER) & (content[1:] == _START_OF_SCAN)
+        return tf.math.count_nonzero(marked, dtype=tf.int32)
+
+    return tf.cond(tf.strings.substr(data, 0, 2) == _JPEG, count, lambda: tf.constant(0))
 
 
 def decode_label(data: tf.Tensor) -> tf.Tensor:
@@ -92,7 +121,7 @@ def exif_orientation(data: tf.Tensor) -> tf.Tensor:
 
 def _exif_position(content: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     """Returns where the TIFF part of the EXIF block starts in a JPEG's bytes, or 0."""
-    is_jpeg = tf.reduce_all(tf.equal(content[:2], [0xFF, 0xD8]))
+    is_jpeg = tf.reduce_all(tf.equal(content[:2], tuple(_JPEG)))
 
     def is_exif(position: tf.Tensor) -> tf.Tensor:
         header = content[position + 4 : position + 4 + len(_EXIF_HEADER)]
@@ -101,7 +130,7 @@ def _exif_position(content: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     def is_other_segment(position: tf.Tensor) -> tf.Tensor:
         inside = position + 4 < size
         position = tf.where(inside, position, 0)
-        a_segment = (content[position] == 0xFF) & (content[position + 1] != _START_OF_SCAN)
+        a_segment = (content[position] == _MARKER) & (content[position + 1] != _START_OF_SCAN)
         return inside & a_segment & ~is_exif(position)
 
     def next_segment(position: tf.Tensor) -> tf.Tensor:

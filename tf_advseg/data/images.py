@@ -12,6 +12,7 @@ from typing import TypeVar
 from PIL import Image, UnidentifiedImageError
 
 from tf_advseg.data.faults import FileFault
+from tf_advseg.data.scans import check_scans
 from tf_advseg.errors import first_line
 from tf_advseg.progress import track
 
@@ -45,6 +46,7 @@ def image_size(path: Path) -> tuple[int, int]:
         width, height = image.size
         rotated = _is_rotated(image)
         if not _ends_with(path, _ENDS[image.format]):
+            check_scans(path)
             image.load()  # Some whole files end otherwise; only decoding can tell.
     return (width, height) if rotated else (height, width)
 
@@ -57,6 +59,7 @@ def decode_all(path: Path) -> None:
     """
     check_sums(path)
     with opened(path) as image:
+        check_scans(path)
         image.load()
         if not _has(path, _ENDS[image.format]):
             raise FileFault("damaged image", f"{path} is damaged or cut off")

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.random import Generator as Rng
 from PIL import Image
 
+from tf_advseg import textfile
 from tf_advseg.data import VOID_COLOR, VOID_LABEL
 
 #: Raised whenever `render` gives other bytes for the same seed and index.
@@ -225,8 +226,8 @@ def _description(seed: int, train: int, val: int) -> dict:
 def _read_description(folder: Path) -> dict:
     """What classes.json in `folder` says, or nothing if there is no such file to read."""
     try:
-        return dict(json.loads((folder / "classes.json").read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
+        return dict(textfile.read_json(folder / "classes.json"))
+    except (ValueError, TypeError):  # An InputError is the former.
         return {}
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tf_advseg import textfile
 from tf_advseg.data.catalog import Dataset
-from tf_advseg.data.lists import read_list
+from tf_advseg.data.lists import check_ids, read_list
 from tf_advseg.data.names import Names
 from tf_advseg.errors import InputError
 
@@ -76,16 +77,18 @@ def stored(path: Path) -> Split:
     """Reads back a split.json.
 
     Raises:
-      InputError: it does not hold two lists of ids.
+      InputError: it cannot be read, or does not hold two lists of ids.
     """
+    document = textfile.read_json(path, textfile.MAX_LIST)
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
         parts = document["labeled"], document["unlabeled"]
-        if not all(isinstance(p, list) and all(isinstance(i, str) for i in p) for p in parts):
-            raise TypeError("no lists of ids")
-        return Split(tuple(parts[0]), tuple(parts[1]))
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"cannot read the split {path}: {error!r}") from None
+    except (TypeError, KeyError):
+        raise InputError(f"cannot read {path}: it has no lists labeled and unlabeled") from None
+    for ids in parts:
+        if not isinstance(ids, list) or not all(isinstance(image_id, str) for image_id in ids):
+            raise InputError(f"cannot read {path}: it has a list of something else than ids")
+        check_ids(ids, path)
+    return Split(tuple(parts[0]), tuple(parts[1]))
 
 
 def _split(ids: Sequence[str], labeled: Sequence[str]) -> Split:

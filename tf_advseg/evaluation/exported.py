@@ -1,15 +1,20 @@
 """An exported SavedModel in the place of a predictor."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
+from tf_advseg import flags, textfile
+from tf_advseg.config import TrainConfig
 from tf_advseg.data.classes import Classes
 from tf_advseg.errors import InputError, first_line
+from tf_advseg.evaluation.export_files import check_graph, newest_version
 from tf_advseg.evaluation.inference import Prediction
+
+#: What comes of loading something else, among it an InputError, and what TensorFlow raises.
+_NOT_OURS = (OSError, KeyError, AttributeError, TypeError, ValueError, tf.errors.OpError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,21 +50,24 @@ def load_exported(folder: Path) -> ExportedModel:
     Raises:
       InputError: there is no SavedModel, or one that is not of this project.
     """
-    versions = [path for path in folder.iterdir() if path.name.isdecimal() and path.is_dir()]
-    if versions:
-        folder = max(versions, key=lambda path: int(path.name))
+    folder = newest_version(folder)
+    check_graph(folder)
     try:
         model = tf.saved_model.load(str(folder))
-        metadata = model.signatures["metadata"]()
+        metadata = {key: value.numpy() for key, value in model.signatures["metadata"]().items()}
         serve = model.signatures["serving_default"]
-    except (OSError, KeyError, AttributeError, tf.errors.OpError) as error:
+        document = textfile.parse_json(metadata["config"].decode())
+        values = flags.values_from_document(TrainConfig, document, "its configuration")
+        if values.get("normalization") is None:
+            raise ValueError("its configuration has no normalization")
+        classes = Classes(
+            name=metadata["dataset"].decode(),
+            names=tuple(name.decode() for name in metadata["class_names"]),
+            colors=tuple(map(tuple, metadata["class_colors"].tolist())),
+        )
+        source = metadata["confidence_source"].decode()
+    except _NOT_OURS as error:
         reason = first_line(error)
         raise InputError(f"--saved_model {folder} is no export of ours: {reason}") from None
-    config = json.loads(metadata["config"].numpy())
-    classes = Classes(
-        name=metadata["dataset"].numpy().decode(),
-        names=tuple(name.decode() for name in metadata["class_names"].numpy()),
-        colors=tuple(map(tuple, metadata["class_colors"].numpy().tolist())),
-    )
-    source = metadata["confidence_source"].numpy().decode()
+    config = dataclasses.asdict(dataclasses.replace(TrainConfig(), **values))
     return ExportedModel(model, serve, classes, config, source == "discriminator")

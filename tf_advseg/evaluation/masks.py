@@ -12,6 +12,7 @@ from tf_advseg.data.catalog import IMAGE_SUFFIXES
 from tf_advseg.data.classes import Classes
 from tf_advseg.data.files import LabeledFiles
 from tf_advseg.data.images import check_images
+from tf_advseg.data.lists import first_repeated
 from tf_advseg.errors import InputError
 from tf_advseg.evaluation import batching, evaluator
 from tf_advseg.evaluation.image_scores import ImageScores
@@ -97,8 +98,7 @@ def segment_folder(
     if not paths:
         raise InputError(f"--images {images} holds no image; allowed: {', '.join(IMAGE_SUFFIXES)}")
     names = [path.stem for path in paths]
-    if len(set(names)) < len(names):
-        twice = next(name for n, name in enumerate(names) if name in names[:n])
+    if (twice := first_repeated(names)) is not None:
         raise InputError(f"--images {images} holds two images of the name {twice!r}")
     check_images(paths)
     masks = [save_masks / f"{name}.png" for name in names]

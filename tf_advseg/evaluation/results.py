@@ -40,7 +40,7 @@ RESULT_KEYS = (
 
 
 def write(path: Path, values: dict[str, Any]) -> None:
-    """Writes a results.json with every key; NaN, which JSON has not, becomes null at any depth.
+    """Writes a results.json with every key; what JSON has not, NaN and infinity, becomes null.
 
     Raises:
       KeyError: `values` has a key that a results.json has not.
@@ -56,7 +56,7 @@ def _json_value(value: Any) -> Any:
         return {key: _json_value(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_json_value(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read(path: Path) -> dict[str, Any] | None:
@@ -67,10 +67,7 @@ def read(path: Path) -> dict[str, Any] | None:
     """
     if not path.is_file():
         return None
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {error}") from None
+    values = textfile.read_json(path)
     if not isinstance(values, dict):
         raise InputError(f"{path} is no JSON object")
     if not isinstance(values.get("steps"), int):

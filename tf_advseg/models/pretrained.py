@@ -2,20 +2,29 @@
 
 from pathlib import Path
 
-import h5py
 import keras
 import numpy as np
 
 from tf_advseg import registry
-from tf_advseg.errors import InputError, first_line
+from tf_advseg.errors import InputError
+from tf_advseg.models.keras_file import Layers, read_keras_file
 
 _HDF5_START = b"\x89HDF\r\n\x1a\n"
 
 
 def is_keras_file(path: Path) -> bool:
-    """Tells by a file's beginning, or the suffix .keras, whether Keras may have written it."""
+    """Tells by a file's beginning whether it is an .h5 file, as Keras writes it.
+
+    Raises:
+      InputError: it is a .keras file.
+    """
+    if path.suffix == ".keras":
+        raise InputError(
+            f"--weights {path} is a whole model, which may hold code; allowed: an .h5 file, as "
+            "model.save_weights writes it"
+        )
     with path.open("rb") as file:
-        return file.read(len(_HDF5_START)) == _HDF5_START or path.suffix == ".keras"
+        return file.read(len(_HDF5_START)) == _HDF5_START
 
 
 def load_weights(segmenter: keras.Model, backbone: str, weights: str) -> list[str]:
@@ -37,39 +46,33 @@ def load_weights(segmenter: keras.Model, backbone: str, weights: str) -> list[st
     if weights == "imagenet":
         copy_layers(_imagenet_network(backbone), network)
         return []
-    random = network.get_weights()
-    network.set_weights([np.full_like(value, np.nan) for value in random])
     try:
-        # By name, since a file of the whole classifier holds layers that a backbone has not.
-        network.load_weights(weights, by_name=True)
-        _check_all_loaded(network)
-        return _other_layers(weights, network)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
-        # Whatever Keras' reader makes of a damaged file; the last, of one that is no HDF5.
-        network.set_weights(random)
-        raise InputError(f"cannot load --weights {weights}: {first_line(error)}") from None
+        layers = read_keras_file(Path(weights))
+        _check_fit(layers, network)
+    except InputError as error:
+        raise InputError(f"cannot load --weights {weights}: {error}") from None
+    # By name, since a file of the whole classifier holds layers that a backbone has not.
+    for layer in _layers_with_weights(network):
+        layer.set_weights(layers[layer.name])
+    own = {layer.name for layer in network.layers}
+    return [name for name, tensors in layers.items() if name not in own and tensors]
 
 
-def _other_layers(path: str, network: keras.Model) -> list[str]:
-    """Returns the layers with weights of an .h5 file that the network has not."""
-    if not h5py.is_hdf5(path):
-        return []
-    with h5py.File(path) as file:
-        group = file.get("model_weights", file)
-        names = [_text(name) for name in group.attrs.get("layer_names", ())]
-        own = {layer.name for layer in network.layers}
-        return [n for n in names if n not in own and len(group[n].attrs["weight_names"])]
+def _layers_with_weights(network: keras.Model) -> list[keras.layers.Layer]:
+    return [layer for layer in network.layers if layer.weights]
 
 
-def _text(name: str | bytes) -> str:
-    return name.decode() if isinstance(name, bytes) else name
-
-
-def _check_all_loaded(network: keras.Model) -> None:
-    """Raises ValueError if a weight is NaN still: Keras passes over layers that a file has not."""
-    for variable in network.weights:
-        if np.isnan(variable).any():
-            raise ValueError(f"it has no {variable.name} for the backbone {network.name!r}")
+def _check_fit(layers: Layers, network: keras.Model) -> None:
+    """Raises InputError unless a file has finite tensors for each of a network's layers."""
+    for layer in _layers_with_weights(network):
+        if layer.name not in layers:
+            raise InputError(f"it has no {layer.weights[0].name} for the backbone {network.name!r}")
+        found = [tensor.shape for tensor in layers[layer.name]]
+        expected = [tuple(variable.shape) for variable in layer.weights]
+        if found != expected:
+            raise InputError(f"its layer {layer.name} has the shapes {found}; allowed: {expected}")
+        if not all(np.isfinite(tensor).all() for tensor in layers[layer.name]):
+            raise InputError(f"its layer {layer.name} has values that are no finite numbers")
 
 
 def copy_layers(source: keras.Model, target: keras.Model) -> None:

@@ -4,6 +4,7 @@ Both containers: the zip file of PyTorch 1.6 and later, and the row of pickles b
 the pickles, `torch_pickle` reads.
 """
 
+import functools
 import io
 import zipfile
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from tf_advseg.bounded_reader import BoundedReader
 from tf_advseg.errors import InputError, first_line
 from tf_advseg.models.torch_pickle import (
     STORAGES,
@@ -27,6 +29,7 @@ from tf_advseg.models.torch_pickle import (
 _ALLOWED = "a state dict of tensors, as torch.save(model.state_dict(), path) writes it"
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
+_CHUNK = 2**24  # Bytes that are read at a time.
 _ZIP_START = b"PK\x03\x04"
 _OTHER_FILES = {b"\x89HDF\r\n\x1a\n": "an HDF5 file", b"\x1f\x8b": "a gzip file"}
 
@@ -72,7 +75,8 @@ def _read(handle: BinaryIO) -> dict[str, np.ndarray]:
     start = handle.read(16)
     handle.seek(0)
     if start.startswith(_ZIP_START):
-        with zipfile.ZipFile(handle) as archive:
+        reader = BoundedReader(io.FileIO(handle.fileno(), closefd=False))
+        with zipfile.ZipFile(reader) as archive:
             root, load = _open_zip(archive, size)
             return _arrays(root, load)
     # Any pickle of today starts with byte 128 and its protocol.
@@ -113,10 +117,10 @@ def _open_zip(archive: zipfile.ZipFile, size: int) -> tuple[object, Callable]:
         raise Refused("has members that promise more bytes than the file has")
     order = b"little"
     if folders[0] + "byteorder" in members:
-        order = archive.read(members[folders[0] + "byteorder"])
+        order = _content(archive, members[folders[0] + "byteorder"])
     if order not in (b"little", b"big"):
         raise Refused(f"has the byte order {order[:20]!r}, neither little nor big")
-    raw = archive.read(members[folders[0] + "data.pkl"])
+    raw = _content(archive, members[folders[0] + "data.pkl"])
     root = Machine(Stream(io.BytesIO(raw), len(raw))).run()
 
     def load(storage: Storage) -> np.ndarray:
@@ -125,9 +129,14 @@ def _open_zip(archive: zipfile.ZipFile, size: int) -> tuple[object, Callable]:
         if member is None or member.file_size != expected:
             found = "none" if member is None else f"{member.file_size}"
             raise Refused(f"has {found} of the {expected} bytes of storage {storage.key!r}")
-        return _decode(archive.read(member), storage.kind, "<" if order == b"little" else ">")
+        return _decode(_content(archive, member), storage.kind, "<" if order == b"little" else ">")
 
     return root, load
+
+
+def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    with archive.open(member) as file:
+        return b"".join(iter(functools.partial(file.read, _CHUNK), b""))
 
 
 def _open_legacy(handle: BinaryIO, size: int) -> tuple[object, Callable]:

@@ -18,8 +18,6 @@ def write(export: Path, classes: Classes) -> None:
     """
     folder = export / "assets"
     folder.mkdir(exist_ok=True)
-    # A name with a line break would move all that follow; no other file of ours needs this.
-    names = [" ".join(name.split()) for name in classes.names]
-    textfile.write(folder / LABELS, "".join(f"{name}\n" for name in names))
+    textfile.write(folder / LABELS, "".join(f"{name}\n" for name in classes.names))
     colors = ("{} {} {}\n".format(*color) for color in classes.colors)
     textfile.write(folder / PALETTE, "".join(colors))

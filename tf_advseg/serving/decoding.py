@@ -9,6 +9,9 @@ import tensorflow as tf
 from tf_advseg.data.decode import decode_image, exif_orientation
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+#: What a file may have: its pixels, in four channels of 16 bits, and notes and colour profiles.
+#: What is compressed may inflate a thousandfold, and is read in full even where it shows nothing.
+_BYTES_PER_PIXEL, _OTHER_BYTES = 8, 2**20
 _PNG_WIDTH, _PNG_HEADER_END = 16, 24  # Where a PNG's header has width and height, 4 bytes each.
 
 
@@ -17,14 +20,16 @@ def decode_batch(image_bytes: tf.Tensor, max_pixels: int) -> tf.Tensor:
 
     Args:
       image_bytes: string [B], JPEG or PNG files that show images of one size.
-      max_pixels: that an image may have.
+      max_pixels: that all images of the request may have together, since they are in memory
+        together.
 
     Returns:
       uint8 [B, H, W, 3], RGB, as `data.decode.decode_image` has it.
 
     Raises:
       tf.errors.InvalidArgumentError: there is no file, one is no such image or is cut off, one is
-        too large, or their sizes differ; the message says which, and what is allowed.
+        too large, they are together, or their sizes differ; the message says which, and what is
+        allowed.
     """
     count = tf.size(image_bytes)
     checks = [_require(count > 0, "no image is given; allowed: one or more")]
@@ -41,10 +46,24 @@ def decode_batch(image_bytes: tf.Tensor, max_pixels: int) -> tf.Tensor:
         ["images of one request must have one size, these have (height x width) ", shown]
     )
     with tf.control_dependencies([_require(same, message)]):
+        fits = _require_total(tf.cast(count, tf.int64), sizes[0], max_pixels)
+    with tf.control_dependencies([fits]):
         image_bytes = tf.identity(image_bytes)
     # One at a time, so that a batch needs no more memory for decoding than one image.
     image = tf.TensorSpec([None, None, 3], tf.uint8)
     return tf.map_fn(decode_image, image_bytes, fn_output_signature=image)
+
+
+def _require_total(count: tf.Tensor, size: tf.Tensor, max_pixels: int) -> tf.Operation:
+    message = tf.strings.join(
+        [
+            tf.strings.as_string(count),
+            " images of (height x width) ",
+            _size_text(size),
+            f" pixels are too many for one request; allowed: {max_pixels} pixels together",
+        ]
+    )
+    return _require(count * tf.reduce_prod(size) <= max_pixels, message)
 
 
 def _checked_size(number: tf.Tensor, data: tf.Tensor, max_pixels: int) -> tf.Tensor:
@@ -71,6 +90,22 @@ def _checked_size(number: tf.Tensor, data: tf.Tensor, max_pixels: int) -> tf.Ten
             ),
         ),
     ]
+    # Only of a size that is known to be small enough is there a product.
+    with tf.control_dependencies(checks):
+        pixels = tf.reduce_prod(size)
+    length = tf.strings.length(data)
+    message = tf.strings.join(
+        [
+            name,
+            " has ",
+            tf.strings.as_string(length),
+            " bytes, which are too many for (height x width) ",
+            _size_text(size),
+            f" pixels; allowed: {_BYTES_PER_PIXEL} for each, and {_OTHER_BYTES}",
+        ]
+    )
+    short_enough = tf.cast(length, tf.int64) <= _BYTES_PER_PIXEL * pixels + _OTHER_BYTES
+    checks.append(_require(short_enough, message))
     with tf.control_dependencies(checks):
         return tf.identity(size)
 

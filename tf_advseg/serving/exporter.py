@@ -36,7 +36,8 @@ def export(
       run: the networks to export. They compute the same afterwards, but for inference only
         (`models.convolutions.bake`).
       output: the folder of the versions, as a model server expects it.
-      max_pixels: that an image in a file may have; larger ones are refused before they are decoded.
+      max_pixels: that the files of a request may have together; more are refused before they are
+        decoded.
       say: is told what is done.
 
     Returns:
@@ -114,7 +115,7 @@ def verify(
     for image, prediction in expected:
         served = signatures["serving_default"](image=image)
         _compare(folder, "serving_default", served, prediction._asdict())
-        if image.shape[1] * image.shape[2] > metadata["max_pixels"]:
+        if tf.size(image[..., 0], tf.int64) > metadata["max_pixels"]:
             continue  # Such files are refused.
         files = tf.stack([tf.io.encode_png(one) for one in image])
         _compare(folder, "encoded", signatures["encoded"](image_bytes=files), served)

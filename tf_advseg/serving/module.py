@@ -23,7 +23,7 @@ class ServingModule(tf.Module):
       classes: of the data set.
       input_scale: the scale of the images that the networks were trained with.
       config: the run's configuration, for the metadata.
-      max_pixels: that an encoded image may have.
+      max_pixels: that the encoded images of a request may have together.
     """
 
     def __init__(
@@ -100,8 +100,8 @@ class ServingModule(tf.Module):
         Returns:
           "dataset" string [], "class_names" string [C], "class_colors" int32 [C, 3], "void_label"
           int32 [], "confidence_source" string [] ("discriminator" or "probability"), "max_pixels"
-          int64 [] that an encoded image may have, and "config" string [], the run's configuration
-          as JSON.
+          int64 [] that the encoded images of a request may have together, and "config" string [],
+          the run's configuration as JSON.
         """
         return {
             "dataset": tf.constant(self._classes.name),

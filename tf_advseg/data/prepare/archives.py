@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
+from tf_advseg.bounded_reader import BoundedReader
 from tf_advseg.data.prepare.sizes import CHUNK, MEGABYTE
 from tf_advseg.data.prepare.tar_stream import FILE, Member, is_tar, tar_members
 from tf_advseg.errors import InputError, first_line
@@ -36,7 +37,6 @@ Result = TypeVar("Result")
 MAX_FILE = 64 * 2**20
 MAX_TOTAL = 64 * 2**30
 
-_MAX_READ = 64 * 2**20  # Bytes of a zip file's list of members; its objects take ten times that.
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 _GZIP_START = b"\x1f\x8b"
 _ENCRYPTED = 1  # A flag of a zip file's member.
@@ -162,7 +162,7 @@ def _open(archive: Path, spend: Callable[[int], None], stack: contextlib.ExitSta
         raise InputError(
             f"no archive {archive}; allowed: a .tar, .tar.gz or .zip file, or a folder"
         )
-    file = stack.enter_context(_BoundedReader(io.FileIO(archive)))
+    file = stack.enter_context(BoundedReader(io.FileIO(archive)))
     start = file.read(tarfile.BLOCKSIZE)
     file.seek(0)
     if start.startswith(_ZIP_STARTS):
@@ -177,17 +177,6 @@ def _open(archive: Path, spend: Callable[[int], None], stack: contextlib.ExitSta
         )
     size = os.fstat(file.fileno()).st_size // MEGABYTE
     return _Opened(members, lambda count: file.tell() // MEGABYTE, size, "MB")
-
-
-class _BoundedReader(io.BufferedReader):
-    """A file of which little is read at a time: zipfile reads a list of members all at once."""
-
-    def read(self, size: int | None = -1) -> bytes:
-        left = os.fstat(self.fileno()).st_size - self.tell()
-        size = left if size is None or size < 0 else min(size, left)
-        if size > _MAX_READ:
-            raise zipfile.BadZipFile(f"a list of members of {size} bytes")
-        return super().read(size)
 
 
 def _zip_members(archive: zipfile.ZipFile, spend: Callable[[int], None]) -> Iterator[Member]:

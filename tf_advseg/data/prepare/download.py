@@ -22,6 +22,7 @@ _ADVICE = "run it again, or bring the file with --archive"
 _TIMEOUT = 30.0  # Seconds without a byte.
 _WAITS = (1.0, 2.0, 4.0, 8.0)  # Seconds before the second try and those after it.
 _ENOUGH = MEGABYTE  # A try that brings this many bytes does not count as failed.
+_MAX_UNKNOWN = 2**34  # Bytes of a file of which nobody says how large it is.
 _SCHEMES = ("http", "https")
 _OK, _PARTIAL, _OUT_OF_RANGE = 200, 206, 416
 _TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)  # Answers that may be others a little later.
@@ -246,12 +247,16 @@ class _Transfer:
             print(f"{name}: the server does not say how large it is", flush=True)
         else:
             _check_room(self._part.parent, name, total - have)
+        most = _MAX_UNKNOWN if total is None else total
         with self._part.open("ab") as file, megabytes(name, total or 0, have) as progress:
-            while (total is None or have <= total) and (chunk := _read(response)):
+            while have <= most and (chunk := _read(response)):
                 file.write(chunk)
                 have += len(chunk)
                 if total is not None:
                     progress.update(have // MEGABYTE)
+        if total is None and have > most:
+            self.discard()
+            self._fail(f"the server's file does not end after {in_words(most)}")
         if total is not None and have < total:
             raise _Lost(f"the connection ended after {have} of {total} bytes")
 

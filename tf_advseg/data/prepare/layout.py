@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tf_advseg import textfile
 from tf_advseg.data.catalog import Dataset
 from tf_advseg.data.classes import Classes
 from tf_advseg.data.images import image_size
@@ -278,7 +279,7 @@ def stored_manifest(folder: Folder) -> Manifest | None:
     if not path.is_file():
         return None
     try:
-        document: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        document: dict[str, Any] = textfile.read_json(path)
         origins = tuple(Origin(**origin) for origin in document.pop("archives"))
         read = Manifest(archives=origins, **document)
         _ = _words(read.data_set, read.choices), read.lists.items()  # Of the types that are due.
