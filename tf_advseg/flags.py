@@ -18,6 +18,8 @@ from tf_advseg.errors import InputError
 
 Config = TypeVar("Config")
 
+_LONGEST_SHOWN = 200  # Characters of a damaged file's that an error quotes.
+
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
@@ -332,13 +334,14 @@ def values_from_json(cls: type, path: Path) -> dict[str, Any]:
     """
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read {path}: {error}") from None
     if not isinstance(stored, Mapping):
         raise InputError(f"{path} is no JSON object")
     defaults = {f.name: f.default for f in dataclasses.fields(cls)}
     if unknown := sorted(set(stored) - set(defaults)):
-        raise InputError(f"{path} has unknown keys: {', '.join(unknown)}")
+        shown = ", ".join(unknown)
+        raise InputError(f"{path} has unknown keys: {shown[:_LONGEST_SHOWN]}")
     for name, value in stored.items():
         if value is None and defaults[name] is not None:
             raise InputError(f"--{name} is null in {path}; allowed: a value")

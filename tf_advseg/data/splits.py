@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tf_advseg.data.catalog import Dataset, read_list
-from tf_advseg.errors import InputError
+from tf_advseg.errors import InputError, first_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +77,9 @@ def stored(path: Path) -> Split:
         if not all(isinstance(p, list) and all(isinstance(i, str) for i in p) for p in parts):
             raise TypeError("no lists of ids")
         return Split(tuple(parts[0]), tuple(parts[1]))
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"cannot read the split {path}: {error!r}") from None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        found = f"{type(error).__name__}: {first_line(error)}"
+        raise InputError(f"cannot read the split {path}: {found}") from None
 
 
 def _split(ids: Sequence[str], labeled: Sequence[str]) -> Split:

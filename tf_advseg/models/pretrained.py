@@ -44,8 +44,8 @@ def load_weights(segmenter: keras.Model, backbone: str, weights: str) -> list[st
         network.load_weights(weights, by_name=True)
         _check_all_loaded(network)
         return _other_layers(weights, network)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
-        # Whatever Keras' reader makes of a damaged file; the last, of one that is no HDF5.
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        # Whatever Keras' reader makes of a damaged file; the last, also of one that is no HDF5.
         network.set_weights(random)
         raise InputError(f"cannot load --weights {weights}: {first_line(error)}") from None
 
