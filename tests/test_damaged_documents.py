@@ -1,4 +1,4 @@
-"""JSON that somebody damaged: refused in one line that fits a screen, by everything that reads it."""
+"""JSON that somebody damaged: whatever reads it refuses it in one line that fits a screen."""
 
 import pytest
 
