@@ -1,7 +1,6 @@
 """Image files, checked before training. No TensorFlow here."""
 
 import os
-import struct
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TypeVar
 
 from PIL import Image
 
+from tf_advseg.data import exif
 from tf_advseg.errors import InputError
 from tf_advseg.progress import track
 
@@ -19,7 +19,6 @@ UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 #: Pillow's name of a format that the graph decodes -> how a whole file of it usually ends.
 _ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
-_EXIF_ORIENTATION = 0x0112
 
 
 def check_images(paths: Iterable[Path]) -> list[tuple[int, int]]:
@@ -66,12 +65,8 @@ def _is_rotated(image: Image.Image) -> bool:
     """
     if image.format == "PNG":
         return False
-    exif = Image.Exif()
-    try:
-        exif.load(image.info.get("exif", b""))
-        return exif.get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-    except (SyntaxError, ValueError, TypeError, struct.error):
-        return False  # A damaged block turns nothing.
+    with open(image.filename, "rb") as file:
+        return exif.orientation(file.read(exif.PREFIX_BYTES)) in (5, 6, 7, 8)
 
 
 def _ends_with(path: Path, end: bytes) -> bool:
