@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import operator
 
 import pytest
 from hypothesis import assume, given
@@ -25,6 +26,7 @@ every_flag = pytest.mark.parametrize(("script", "field"), FLAGS)
 WRONG = (
     *("", " ", "-1", "0", "1.5", "nan", "inf", "-inf", "1e999", "1,2,3", "1,", ",", "0,0", "1,1"),
     *("none", "None", "True", "null", "9" * 5000, "a/b", "\0", "\ud800", "grpc://h:0", "5:3", "::"),
+    *("2147483647", "2147483648", "1.0,1.0", "0.5,0.9", "4.5", "1000000"),
     *("0x10", "--steps", "3 4", "é", "\u0663", "a\nb", "\x1b[31m", "8.0", "[1]", "../x"),
 )
 texts = st.one_of(st.sampled_from(WRONG), st.text(max_size=12))
@@ -79,6 +81,21 @@ def number_within(allowed, whole):
     return st.floats(low, high, exclude_min=above, allow_infinity=False, allow_subnormal=False)
 
 
+def is_allowed(value, allowed):
+    """Whether a number, or each of several, is what the words say."""
+    words = allowed.replace("above 0 and below", "above 0, below").split()
+    bounds = {"above": operator.gt, "least": operator.ge, "most": operator.le, "below": operator.lt}
+    numbers = value if isinstance(value, tuple) else (value,)
+    if not all(isinstance(one, int | float) for one in numbers):
+        return True
+    return all(
+        math.isfinite(one) and holds(one, float(words[words.index(word) + 1].rstrip(",")))
+        for word, holds in bounds.items()
+        if word in words
+        for one in numbers
+    )
+
+
 def is_switch(field):
     return field.metadata["kind"].metavar is None
 
@@ -103,12 +120,11 @@ def test_text_is_a_value_that_survives_or_is_told(script, field, text):
         value = flags.from_text(cls, field.name, text)
     except InputError as error:
         kind = field.metadata["kind"]
-        assert str(error) == f"--{field.name} is {text!r}; allowed: {kind.allowed}"
+        assert str(error) == f"--{field.name} is {text[:200]!r}; allowed: {kind.allowed}"
         assert "\n" not in str(error)
     else:
         assert flags.from_text(cls, field.name, flags.to_text(value)) == value
-        numbers = [value] if isinstance(value, float) else value if isinstance(value, tuple) else []
-        assert all(map(math.isfinite, numbers))
+        assert is_allowed(value, field.metadata["kind"].allowed)
 
 
 def refused(field):

@@ -18,7 +18,7 @@ from tf_advseg.errors import InputError
 
 Config = TypeVar("Config")
 
-_LONGEST_SHOWN = 200  # Characters of a damaged file's that an error quotes.
+_LONGEST_SHOWN = 200  # Characters of what was given that an error quotes.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -300,7 +300,8 @@ def from_text(cls: type, name: str, value: str) -> Any:
     try:
         return kind.parse(value)
     except (ValueError, KeyError):
-        raise InputError(f"--{name} is {value!r}; allowed: {kind.allowed}") from None
+        shown = repr(value[:_LONGEST_SHOWN])
+        raise InputError(f"--{name} is {shown}; allowed: {kind.allowed}") from None
 
 
 def to_text(value: Any) -> str:
