@@ -19,9 +19,11 @@ def pixels(draw, most=60):
     """Number of classes, labels with void among them, and predicted class ids."""
     classes = draw(CLASSES)
     count = draw(st.integers(0, most))
-    label = st.sampled_from([*range(classes), VOID_LABEL])
-    labels = draw(st.lists(label, min_size=count, max_size=count))
-    predicted = draw(st.lists(st.integers(0, classes - 1), min_size=count, max_size=count))
+    # Of some classes only, or there would hardly be one that occurs nowhere.
+    some = st.lists(st.integers(0, classes - 1), min_size=1, max_size=classes)
+    true, seen = [*draw(some), VOID_LABEL], draw(some)
+    labels = draw(st.lists(st.sampled_from(true), min_size=count, max_size=count))
+    predicted = draw(st.lists(st.sampled_from(seen), min_size=count, max_size=count))
     return classes, np.array(labels, np.int32), np.array(predicted, np.int32)
 
 
