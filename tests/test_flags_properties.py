@@ -6,7 +6,7 @@ import math
 import operator
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tests.runs import call
@@ -113,6 +113,8 @@ def test_value_becomes_text_and_the_same_value_again(script, field, data):
 
 
 @every_flag
+@example(text="2147483647")
+@example(text="2147483648")
 @given(text=texts)
 def test_text_is_a_value_that_survives_or_is_told(script, field, text):
     cls = SCRIPTS[script]
