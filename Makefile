@@ -12,6 +12,8 @@ DEMO_EXPORT := exports/demo
 # What is measured, and other flags: make bench PART=step BENCH_ARGS="--backbones small"
 PART := all
 BENCH_ARGS :=
+# What `python -m tests.soak` is told.
+SOAK_ARGS :=
 # Which export is run on other engines: make serve-check EXPORT=exports/mine SERVE_ARGS="--images photos"
 EXPORT := $(DEMO_EXPORT)
 SERVE_ARGS :=
@@ -26,12 +28,14 @@ MARK := $(VENV)/.installed-$(notdir $(REQUIREMENTS))
 BASE_MARK := $(VENV)/.installed-requirements.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow lint bench serve-check docs-check audit clean FORCE
+.PHONY: help venv demo test test-slow coverage soak lint bench serve-check docs-check audit clean FORCE
 
 help:
 	@echo "make demo         train a small model, evaluate it and export it, start to end"
 	@echo "make test         check the style and run the tests"
 	@echo "make test-slow    run the tests that take long"
+	@echo "make coverage     run the tests, and tell which lines they never reach"
+	@echo "make soak         for about an hour: damaged files, any input, and what grows"
 	@echo "make lint         check the style only"
 	@echo "make bench        measure speed and memory; make bench PART=step for one part of it"
 	@echo "make serve-check  run exports/demo on other engines; EXPORT=exports/mine for another"
@@ -73,6 +77,11 @@ demo: venv
 	@echo "  $(DEMO_EXPORT)/1            the exported model (each further export is numbered one higher)"
 	@echo "  $(PY) -m tensorboard.main --logdir runs    curves and pictures, in the browser"
 
+# All of it takes about an hour; `make soak SOAK_ARGS="--part fuzz --inputs 2000"` a part.
+soak: venv
+	TF_ADVSEG_PROPERTIES=thorough $(PY) -m pytest $(PYTEST_ARGS) tests/*_properties.py
+	$(PY) -m tests.soak $(SOAK_ARGS)
+
 lint: venv
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -82,6 +91,9 @@ test: lint
 
 test-slow: venv
 	$(PY) -m pytest $(PYTEST_ARGS) -m slow
+
+coverage: venv
+	$(PY) -m pytest $(PYTEST_ARGS) --cov --cov-report=term-missing:skip-covered --cov-fail-under=90
 
 # Nothing else should run meanwhile.
 bench: venv

@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 
+import hypothesis
 import pytest
 
 from tests.folders import make_voc_folder
@@ -12,6 +13,30 @@ from tests.runs import SHARED_FOLDER
 
 # TensorFlow reads it when it is first imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+#: The variable that names how thoroughly properties are tried: `quick`, or `thorough`.
+PROPERTIES = "TF_ADVSEG_PROPERTIES"
+# The same examples each time, and however slow the machine is. Tests that write files are given one
+# folder for all of their examples, and clean it themselves.
+hypothesis.settings.register_profile(
+    "quick",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    max_examples=25,
+    suppress_health_check=[
+        hypothesis.HealthCheck.function_scoped_fixture,
+        hypothesis.HealthCheck.too_slow,
+    ],
+)
+hypothesis.settings.register_profile(
+    "thorough",
+    hypothesis.settings.get_profile("quick"),
+    derandomize=False,
+    max_examples=1000,
+    print_blob=True,
+)
+hypothesis.settings.load_profile(os.environ.get(PROPERTIES, "quick"))
 
 
 def pytest_configure(config):

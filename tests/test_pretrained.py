@@ -99,6 +99,17 @@ def test_damaged_list_of_layers_is_an_input_error(small, tmp_path):
         pretrained.load_weights(small, "small", str(tmp_path / "a.h5"))
 
 
+def test_attribute_of_an_unknown_kind_is_an_input_error(small, tmp_path):
+    path = tmp_path / "a.h5"
+    small.get_layer("small").save_weights(path)
+    content = bytearray(path.read_bytes())
+    # The type of the attribute's value follows its name, which is filled up to 16 bytes.
+    content[content.index(b"layer_names\0") + 16] |= 0xF0
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="cannot load --weights"):
+        pretrained.load_weights(small, "small", str(path))
+
+
 def test_failing_download_is_an_input_error_that_names_the_way_out(strided_resnet50, monkeypatch):
     def download(**kwargs):
         raise Exception("URL fetch failure on https://example.org: None -- timed out")

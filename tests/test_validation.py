@@ -9,7 +9,8 @@ from tests.folders import make_voc_folder
 from tests.tiny_networks import tiny_discriminator
 from tf_advseg.cluster import Cluster
 from tf_advseg.config import train_config
-from tf_advseg.data import files, splits
+from tf_advseg.data import files, pipeline, splits
+from tf_advseg.data.decode import decode_image
 from tf_advseg.models.layers import Normalize
 from tf_advseg.recipe import Recipe
 from tf_advseg.training import validation
@@ -51,9 +52,10 @@ def measure(tmp_path_factory):
     logits = keras.layers.Conv2D(3, 3, padding="same")(x)
     trainer = AdversarialTrainer(keras.Model(image, logits), tiny_discriminator(), Recipe())
 
-    def measure(workers, *protocol):
+    def measure(workers, *protocol, only_build=False):
         config = train_config(["--dataset", "folder", "--data_dir", str(folder), *protocol])
-        return Validation(config, found, trainer, workers).measure()
+        built = Validation(config, found, trainer, workers)
+        return built if only_build else built.measure()
 
     return measure
 
@@ -91,6 +93,26 @@ def test_scores_are_those_of_all_workers_together(measure):
     assert together.cross_entropy == pytest.approx(alone.cross_entropy)
     assert together.mean_iou == pytest.approx(alone.mean_iou)
     assert together.selected_fraction == pytest.approx(alone.selected_fraction)
+
+
+@pytest.mark.parametrize("protocol", [(), CROPS], ids=["full", "random_crop"])
+def test_further_measure_gives_the_same_and_builds_no_graph(measure, protocol, monkeypatch):
+    """TensorFlow keeps what it builds: with every validation a long run took more memory."""
+    built = []
+
+    def decode(data):
+        built.append(data)
+        return decode_image(data)
+
+    monkeypatch.setattr(pipeline, "decode_image", decode)
+    validating = measure(OneWorker(), *protocol, only_build=True)
+    first, strips = validating.measure()
+    before = len(built)
+    second, again = validating.measure()
+    assert len(built) == before > 0
+    for one, other in zip(counts(first), counts(second), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert list(strips) == list(again)
 
 
 def test_worker_without_an_image_adds_nothing(measure):

@@ -20,6 +20,8 @@ from tf_advseg.errors import InputError
 
 Config = TypeVar("Config")
 
+_LONGEST_SHOWN = 200  # Characters of what was given that an error quotes.
+
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
@@ -64,8 +66,8 @@ def number(low: float, high: float | None = None, *, above: bool = False) -> Kin
 
 
 def _range(low: float, high: float | None, above: bool = False) -> str:
-    words = f"above {low:g}" if above else f"of at least {low:g}"
-    return words if high is None else f"{words} and at most {high:g}"
+    words = f"above {to_text(low)}" if above else f"of at least {to_text(low)}"
+    return words if high is None else f"{words} and at most {to_text(high)}"
 
 
 def choice(names: Iterable[str]) -> Kind:

@@ -244,7 +244,10 @@ _SMALL = "--steps 20 --crop_size 33 --batch_size 2"
 #: What a command holds -> how it is checked; the first that fits.
 RULES: tuple[tuple[str, Rule], ...] = (
     (r"^make demo", run()),
-    (r"^make (test|venv|bench)", elsewhere("make test has it, or it installs or measures")),
+    (
+        r"^make (test|venv|bench|coverage|soak)",
+        elsewhere("make test has it, or it installs or measures"),
+    ),
     (r"^make", run()),
     (
         r"^(git|curl|docker|sha256sum|#!/bin/bash|#SBATCH)",
@@ -255,7 +258,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     (r"data\.prepare check", run()),
     (r"^export ", elsewhere("sets a variable for the next command")),
     (r"prepare|paper|cityscapes|voc2012|TF_CONFIG", parses),
-    (r"-m benchmarks", parses),
+    (r"-m (benchmarks|tests\.soak)", parses),
     (r"^for run in", elsewhere("needs the table of VOC")),
     (r"train\.py *(#|$)", elsewhere("make demo has it")),
     (r"train\.py --dataset folder", run(_SMALL)),

@@ -1,9 +1,5 @@
-"""Kills a training at random moments until it is done, and compares it with one left alone.
+"""Kills a training at random moments until it is done, and compares it with one left alone."""
 
-python -m tests.soak.kills --kills 30 --seed 0
-"""
-
-import argparse
 import collections
 import dataclasses
 import json
@@ -12,8 +8,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -259,19 +253,3 @@ def _unequal(one: Mapping, other: Mapping) -> list:
     """Returns the keys that only one has, or of which both have other values."""
     keys = [*one, *(key for key in other if key not in one)]
     return [key for key in keys if key not in one or key not in other or one[key] != other[key]]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=30, help="at least so many [30]")
-    parser.add_argument("--seed", type=int, default=0, help="of signals and moments [0]")
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="kills-") as folder:
-        figures = survive_kills(given.kills, given.seed, Path(folder))
-    for name, value in vars(figures).items():
-        print(f"{name}: {value}")
-    sys.exit(bool(figures.differences))
-
-
-if __name__ == "__main__":
-    main()

@@ -3,7 +3,6 @@
 import contextlib
 import mmap
 import os
-import struct
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TypeVar
 
 from PIL import Image, UnidentifiedImageError
 
+from tf_advseg.data import exif
 from tf_advseg.data.faults import FileFault
 from tf_advseg.data.scans import check_scans
 from tf_advseg.errors import first_line
@@ -137,12 +137,8 @@ def _is_rotated(image: Image.Image) -> bool:
     """
     if image.format == "PNG":
         return False
-    exif = Image.Exif()
-    try:
-        exif.load(image.info.get("exif", b""))
-        return exif.get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-    except (SyntaxError, ValueError, TypeError, struct.error):
-        return False  # A damaged block turns nothing.
+    with open(image.filename, "rb") as file:
+        return exif.orientation(file.read(exif.PREFIX_BYTES)) in (5, 6, 7, 8)
 
 
 def _has(path: Path, end: bytes) -> bool:

@@ -59,6 +59,9 @@ class Validation:
         self._predict = self.protocol.wrap(
             Predictor(*own, input_scale=config.input_scale), padding_color(own[0])
         )
+        self._part = workers.share(len(files.validation.ids))
+        # Once: TensorFlow keeps the graphs of every data set that is made.
+        self._images = self.protocol.images(files.validation, self._part)
 
     def measure(self) -> tuple[evaluator.Scores, dict[str, np.ndarray]]:
         """Returns the scores over all images, and strips of some by id, uint8 [H, W, 3].
@@ -70,7 +73,7 @@ class Validation:
             if own is not trained:
                 _copy_weights(trained, own)
         validation = self._files.validation
-        part = self._workers.share(len(validation.ids))
+        part = self._part
         count = min(_STRIPS, len(part))
         to_show = {len(part) * index // count for index in range(count)}
         shown: dict[str, np.ndarray] = {}
@@ -83,10 +86,9 @@ class Validation:
                 maps = (m.numpy() for m in (image, label, class_ids, confidence))
                 shown[image_id] = strips.strip(*maps, self._files.classes, self._confidence_name)
 
-        images = self.protocol.images(validation, part)
         with unreadable.naming_unreadable(validation.images, validation.labels):
             scores = evaluator.evaluate(
-                self._predict, images, len(self._files.classes), self._config.t_semi, draw
+                self._predict, self._images, len(self._files.classes), self._config.t_semi, draw
             )
         return self._summed(scores), shown
 
