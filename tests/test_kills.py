@@ -1,6 +1,6 @@
 """A run that is stopped, or killed, and resumed must end as one that was left alone.
 
-`python -m tests.soak.kills` does so at random moments, many times.
+`python -m tests.soak --part kills` does so at random moments, many times.
 """
 
 import os

@@ -73,8 +73,8 @@ class KillFigures:
 
     kills: int = 0
     runs: int = 0
-    by_signal: collections.Counter = dataclasses.field(default_factory=collections.Counter)
-    by_moment: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    by_signal: dict[str, int] = dataclasses.field(default_factory=dict)
+    by_moment: dict[str, int] = dataclasses.field(default_factory=dict)
     amid_writing: int = 0
     slowest_end: float = 0.0
     differences: list[str] = dataclasses.field(default_factory=list)
@@ -153,8 +153,8 @@ def resume_and_kill(
     if kill.number != signal.SIGKILL:
         figures.slowest_end = max(figures.slowest_end, time.monotonic() - told)
     figures.kills += 1
-    figures.by_signal[name] += 1
-    figures.by_moment[kill.moment] += 1
+    _count(figures.by_signal, name)
+    _count(figures.by_moment, kill.moment)
     figures.amid_writing += bool(unfinished(run_dir))
     return True
 
@@ -228,6 +228,10 @@ def unfinished(run_dir: Path) -> list[Path]:
     """Returns what is half-written in a run folder."""
     names = (".*.tmp", "checkpoints/.unfinished-*", "checkpoints/best/.unfinished-*")
     return [path for name in names for path in run_dir.glob(name)]
+
+
+def _count(counts: dict[str, int], name: str) -> None:
+    counts[name] = counts.get(name, 0) + 1
 
 
 def _tensors(checkpoint: Path) -> dict[str, bytes]:
