@@ -10,7 +10,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tests.runs import call
-from tf_advseg import flags
+from tf_advseg import flags, textfile
 from tf_advseg.errors import InputError
 from tf_advseg.options import EvaluateConfig, ExportConfig, TrainConfig
 
@@ -64,7 +64,7 @@ def values_of(kind):
         return st.builds(lambda name, port: f"{scheme}://{name}:{port}", host, ports)
     assert metavar in ("PATH", "NAME"), metavar
     return st.text(min_size=1, max_size=30).filter(
-        lambda text: metavar == "PATH" or not {"/", "\\"} & set(text)
+        lambda text: "\0" not in text and (metavar == "PATH" or not {"/", "\\"} & set(text))
     )
 
 
@@ -122,7 +122,9 @@ def test_text_is_a_value_that_survives_or_is_told(script, field, text):
         value = flags.from_text(cls, field.name, text)
     except InputError as error:
         kind = field.metadata["kind"]
-        assert str(error) == f"--{field.name} is {text[:200]!r}; allowed: {kind.allowed}"
+        assert (
+            str(error) == f"--{field.name} is {textfile.shown(text, 200)}; allowed: {kind.allowed}"
+        )
         assert "\n" not in str(error)
     else:
         assert flags.from_text(cls, field.name, flags.to_text(value)) == value

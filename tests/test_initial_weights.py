@@ -330,7 +330,8 @@ def test_file_that_is_gone_is_told(tmp_path):
 
 def test_run_with_an_undecodable_index_is_refused(run, tmp_path):
     copied = copy_of(run, tmp_path / "run")
-    (copied / "checkpoints" / "checkpoint").write_bytes(b"\xff\xfe\xff")
+    for index in (copied / "checkpoints").glob("*.index"):
+        index.write_bytes(b"\xff\xfe\xff")
     segmenter = build_segmenter("small", num_classes=3)
     with pytest.raises(InputError, match="checkpoint"):
         load(segmenter, small_config(copied))

@@ -65,7 +65,7 @@ PUBLISHED = ("paper", "authors", "challenge")
 OTHER = {
     "preset", "dataset", "data_dir", "labeled_fraction", "labeled_list", "method", "precision",
     "seed", "eval_every", "checkpoint_every", "run_dir", "resume", "backbone_style",
-    "strategy", "steps_per_execution", "data_service", "recompute", "profile",
+    "strategy", "steps_per_execution", "data_service", "recompute", "profile", "deterministic",
 }  # fmt: skip
 
 

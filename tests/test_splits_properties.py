@@ -9,6 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tf_advseg.data import catalog, splits
+from tf_advseg.data.classes import VOC2012
 from tf_advseg.errors import InputError
 
 ids = st.lists(
@@ -22,12 +23,11 @@ seeds = st.integers(0, 2**31 - 1)
 
 
 @dataclasses.dataclass(frozen=True)
-class Listed:
-    """What `splits` asks of a data set."""
+class Listed(catalog.Dataset):
+    """A data set whose lists and labels are in no folder."""
 
     listed: list
     with_label: set
-    folder: Path = Path("data")
 
     def ids(self, split):
         return list(self.listed)
@@ -35,16 +35,13 @@ class Listed:
     def has_label(self, image_id):
         return image_id in self.with_label
 
-    def label_path(self, image_id):
-        return self.folder / image_id
-
 
 @st.composite
 def datasets(draw):
     """Lists in any order, some or all of which have a label."""
     listed = draw(ids)
     without = draw(st.sets(st.sampled_from(listed), max_size=len(listed) - 1))
-    return Listed(listed, set(listed) - without)
+    return Listed(Path("data"), VOC2012, listed, set(listed) - without)
 
 
 def draw_split(dataset, fraction, seed):

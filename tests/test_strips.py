@@ -212,13 +212,6 @@ def test_legend_of_a_narrow_strip_takes_many_lines_and_cuts_long_names():
     assert (strip[-GAP:] == 255).all()
 
 
-def test_name_with_a_line_break_stays_in_its_line():
-    broken = Classes("x", ("sky", "traffic\nlight", "car"), STREETS.colors)
-    plain = Classes("x", ("sky", "traffic light", "car"), STREETS.colors)
-    shown, expected = (strips.strip(*case(237, 474), classes) for classes in (broken, plain))
-    np.testing.assert_array_equal(shown, expected)
-
-
 def test_bar_below_the_confidence_has_all_its_colors_from_0_to_1():
     strip = strips.strip(*case(237, 474), STREETS)
     top, left = corners(474, 237, columns=2)[4]

@@ -210,7 +210,7 @@ def _legend_rows(classes: Classes, width: int) -> list[list[_Entry]]:
     rows: list[list[_Entry]] = [[]]
     left = 0
     for class_id, name, color in shown:
-        name = _shortened(" ".join(name.split()), width - _TO_NAME)
+        name = _shortened(name, width - _TO_NAME)
         taken = _TO_NAME + _width(name, _LEGEND_SIZE)
         if rows[-1] and left + taken > width:
             rows.append([])
