@@ -49,6 +49,7 @@ def test_what_gradients_need_is_kept_once():
     assert found.moved == 9 * 4 * (2 + 2 + 3 + 2)
 
 
+@pytest.mark.slow
 def test_resnet101_is_the_sum_over_its_blocks():
     operations = first = 2 * 49 * 3 * 64 * 161**2
     # The padded image; both maps of conv1; the pool's padded input, and its output.

@@ -111,7 +111,11 @@ def test_results_have_every_key_and_sensible_values(run):
 
 
 @pytest.mark.parametrize(
-    ("method", "precision"), [("adv", "mixed_bfloat16"), ("baseline", "mixed_float16")]
+    ("method", "precision"),
+    [
+        ("adv", "mixed_bfloat16"),
+        pytest.param("baseline", "mixed_float16", marks=pytest.mark.slow),
+    ],
 )
 def test_methods_train_on_full_data_in_every_precision(tmp_path, method, precision, capsys):
     data_dir = make_voc_folder(tmp_path / "voc", train=3, val=1)
@@ -237,6 +241,7 @@ def test_best_checkpoint_has_the_best_score(run, copied):
     assert scores(same) == scores(results)
 
 
+@pytest.mark.slow
 def test_window_larger_than_the_images_changes_nothing(run, copied):
     results = evaluate(copied, "--sliding_window", "200,300")
     assert scores(results) == near(scores(run.read("results.json")))

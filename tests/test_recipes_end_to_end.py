@@ -1,5 +1,6 @@
 """The published recipes by the scripts: trained, evaluated as each says, exported."""
 
+import functools
 import json
 
 import numpy as np
@@ -9,7 +10,11 @@ from tests.folders import make_voc_folder
 from tests.runs import TINY, call
 from tf_advseg.presets import PRESETS
 
-PUBLISHED = ("paper", "authors", "challenge")
+#: The challenge's, which differs the most, is enough for the quick tests.
+every_recipe = pytest.mark.parametrize(
+    "preset",
+    ["challenge", *(pytest.param(p, marks=pytest.mark.slow) for p in ("paper", "authors"))],
+)
 
 
 @pytest.fixture(scope="module")
@@ -23,15 +28,18 @@ def data_dir(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(data_dir, tmp_path_factory):
-    """A short run of each recipe, with the small network in the place of ResNet-101."""
-    found = {}
-    for preset in PUBLISHED:
-        found[preset] = tmp_path_factory.mktemp("runs") / preset
+    """runs(preset): a short run, once, with the small network in the place of ResNet-101."""
+
+    @functools.cache
+    def train(preset):
+        folder = tmp_path_factory.mktemp("runs") / preset
         flags = ("--preset", preset, "--dataset", "folder", "--data_dir", data_dir, *TINY)
         length = ("--steps", "6", "--eval_every", "3", "--semi_start", "0")
         split = ("--labeled_fraction", "0.5", "--weights", "none")
-        assert call("train", *flags, *length, *split, "--run_dir", found[preset]) == 0
-    return found
+        assert call("train", *flags, *length, *split, "--run_dir", folder) == 0
+        return folder
+
+    return train
 
 
 def read(path):
@@ -43,9 +51,9 @@ def evaluate(run_dir, *flags):
     return read(run_dir / "evaluation" / "results.json")
 
 
-@pytest.mark.parametrize("preset", PUBLISHED)
+@every_recipe
 def test_config_shows_every_value_of_the_recipe(preset, runs):
-    stored = read(runs[preset] / "config.json")
+    stored = read(runs(preset) / "config.json")
     changed = {"backbone", "weights", "crop_size", "batch_size", "steps", "semi_start"}
     for name, value in PRESETS[preset].items():
         if name not in changed | {"batch_norm"}:
@@ -59,9 +67,9 @@ def test_config_shows_every_value_of_the_recipe(preset, runs):
     assert unset <= execution | {"labeled_list", "eval_size"}
 
 
-@pytest.mark.parametrize("preset", PUBLISHED)
+@every_recipe
 def test_recipe_learns_and_shows_its_losses(preset, runs):
-    results = read(runs[preset] / "results.json")
+    results = read(runs(preset) / "results.json")
     assert results["steps"] == 6
     assert 0 < results["mean_iou"] < 1
     assert np.isfinite(results["discriminator_loss"]) and results["discriminator_loss"] > 0
@@ -71,19 +79,19 @@ def test_recipe_learns_and_shows_its_losses(preset, runs):
 @pytest.mark.parametrize(
     ("preset", "told"),
     [
-        ("authors", "images padded to 505x505; compare"),
+        pytest.param("authors", "images padded to 505x505; compare", marks=pytest.mark.slow),
         ("challenge", "random crops resized to 321x321, void counted as background; compare"),
     ],
 )
 def test_evaluation_is_the_recipes_own_and_says_so(preset, told, runs, capsys):
-    results = evaluate(runs[preset])
+    results = evaluate(runs(preset))
     assert told in capsys.readouterr().out
     if preset == "authors":
-        assert results["mean_iou"] == pytest.approx(read(runs[preset] / "results.json")["mean_iou"])
+        assert results["mean_iou"] == pytest.approx(read(runs(preset) / "results.json")["mean_iou"])
         assert results["steps"] == 6
     assert results["protocol"] == told.removesuffix("; compare")
     plain = ("--eval_protocol", "full", "--void_as_background", "false")
-    whole = evaluate(runs[preset], *plain)
+    whole = evaluate(runs(preset), *plain)
     assert "compare with" not in capsys.readouterr().out
     assert whole["mean_iou"] != results["mean_iou"]
     assert whole["protocol"] == "full images"
@@ -91,34 +99,34 @@ def test_evaluation_is_the_recipes_own_and_says_so(preset, told, runs, capsys):
 
 @pytest.mark.slow
 def test_challenge_is_evaluated_at_its_best_checkpoint(runs):
-    [best] = (runs["challenge"] / "checkpoints" / "best").glob("step-*.index")
+    [best] = (runs("challenge") / "checkpoints" / "best").glob("step-*.index")
     step = int(best.stem.removeprefix("step-"))
-    results = evaluate(runs["challenge"])
+    results = evaluate(runs("challenge"))
     assert results["steps"] == step
-    trained = read(runs["challenge"] / "results.json")
+    trained = read(runs("challenge") / "results.json")
     assert results["mean_iou"] == pytest.approx(trained["best_mean_iou"], abs=1e-6)
-    assert evaluate(runs["challenge"], "--checkpoint", "last")["steps"] == 6
+    assert evaluate(runs("challenge"), "--checkpoint", "last")["steps"] == 6
 
 
 def test_protocol_without_a_size_is_refused(runs, capsys):
-    assert call("evaluate", "--run_dir", runs["paper"], "--eval_protocol", "padded") == 2
+    assert call("evaluate", "--run_dir", runs("paper"), "--eval_protocol", "padded") == 2
     assert "--eval_protocol padded needs --eval_size" in capsys.readouterr().err
-    results = evaluate(runs["paper"], "--eval_protocol", "padded", "--eval_size", "70,80")
+    results = evaluate(runs("paper"), "--eval_protocol", "padded", "--eval_size", "70,80")
     assert results["protocol"] == "images padded to 70x80"
 
 
 def test_masks_of_random_crops_are_refused(runs, tmp_path, capsys):
-    code = call("evaluate", "--run_dir", runs["challenge"], "--save_masks", tmp_path / "masks")
+    code = call("evaluate", "--run_dir", runs("challenge"), "--save_masks", tmp_path / "masks")
     assert code == 2
     assert "--save_masks means nothing for random crops" in capsys.readouterr().err
 
 
 @pytest.mark.slow
 def test_challenge_is_exported_and_evaluated_from_its_export(runs, tmp_path):
-    assert call("export", "--run_dir", runs["challenge"], "--output", tmp_path / "export") == 0
-    own = evaluate(runs["challenge"], "--eval_protocol", "full")
+    assert call("export", "--run_dir", runs("challenge"), "--output", tmp_path / "export") == 0
+    own = evaluate(runs("challenge"), "--eval_protocol", "full")
     exported = evaluate(
-        runs["challenge"], "--saved_model", tmp_path / "export", "--eval_protocol", "full"
+        runs("challenge"), "--saved_model", tmp_path / "export", "--eval_protocol", "full"
     )
     for name in ("mean_iou", "selected_fraction", "pixel_accuracy"):
         assert exported[name] == pytest.approx(own[name], abs=1e-3)

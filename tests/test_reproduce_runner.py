@@ -227,6 +227,7 @@ def test_output_dir_that_cannot_be_made_is_told(planned):
         all_runs.run_all(planned, "a command")
 
 
+@pytest.mark.slow
 def test_time_of_new_runs_is_tried_on_this_machine(planned):
     found = timing.paces(planned)
     assert set(found) == {"baseline", "adv"}

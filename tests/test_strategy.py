@@ -133,7 +133,10 @@ def norms(network):
     [
         ("small", "deeplabv2", "train", SynchronizedBatchNormalization),
         ("small", "upernet", "train", SynchronizedBatchNormalization),
-        ("resnet50", "deeplabv2", "frozen_affine", SynchronizedFrozenAffine),
+        pytest.param(
+            *("resnet50", "deeplabv2", "frozen_affine", SynchronizedFrozenAffine),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_synchronized_network_has_the_same_layers_and_weights(backbone, head, mode, kind):

@@ -88,7 +88,10 @@ def test_file_that_changed_after_the_checks_is_named(tmp_path, crops, damage, pa
 
 @pytest.mark.parametrize(
     ("damaged", "says", "validates"),
-    [("cache/labels/*", "/cache/labels/", 40), ("data/JPEGImages/val_*", "/val_0.jpg", 3)],
+    [
+        ("cache/labels/*", "/cache/labels/", 40),
+        pytest.param("data/JPEGImages/val_*", "/val_0.jpg", 3, marks=pytest.mark.slow),
+    ],
 )
 def test_run_whose_files_go_missing_ends_after_a_checkpoint(
     voc_folder, tmp_path, capsys, monkeypatch, damaged, says, validates
