@@ -229,6 +229,7 @@ def test_small_has_about_two_million_weights():
     assert 1.7e6 < backbone_of("small", 32).network.count_params() < 2.3e6
 
 
+@pytest.mark.slow
 def test_compiled_network_with_folded_norms_equals_the_eager_one():
     """TensorFlow fuses operations when it compiles, and may not make a cycle of them."""
     network = build_segmenter(

@@ -11,7 +11,11 @@ from tests.runs import TINY, call
     [
         # Of the 5 images in train_aug, a half rounded down.
         ("voc2012", Voc, "semi", "21 classes, 2 labeled and 3 unlabeled images, 2 for validation"),
-        ("cityscapes", Cityscapes, "baseline", "19 classes, 2 labeled and 2 unlabeled images (not"),
+        pytest.param(
+            *("cityscapes", Cityscapes, "baseline"),
+            "19 classes, 2 labeled and 2 unlabeled images (not",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_train_on_a_prepared_folder(data_set, made, method, says, tmp_path, capsys):

@@ -108,6 +108,7 @@ def test_challenge_is_evaluated_at_its_best_checkpoint(runs):
     assert evaluate(runs("challenge"), "--checkpoint", "last")["steps"] == 6
 
 
+@pytest.mark.slow
 def test_protocol_without_a_size_is_refused(runs, capsys):
     assert call("evaluate", "--run_dir", runs("paper"), "--eval_protocol", "padded") == 2
     assert "--eval_protocol padded needs --eval_size" in capsys.readouterr().err
