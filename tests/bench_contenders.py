@@ -17,11 +17,15 @@ def noting(options):
 
 
 def sleeping(options):
-    """Takes as long as its variant's layout says; its `torch.compile` does not work."""
+    """Takes as long as its variant's layout says, and twice that with its norms apart.
+
+    Its `torch.compile` does not work.
+    """
     variant = options["variant"]
     if variant["execution"] == "compiled":
         raise RuntimeError("no compiler")
-    return Task(lambda: time.sleep(options["seconds"][variant["layout"]]))
+    times = 2 if variant["norms"] == "apart" else 1
+    return Task(lambda: time.sleep(times * options["seconds"][variant["layout"]]))
 
 
 def printing(options):
