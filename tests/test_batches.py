@@ -11,7 +11,7 @@ from tf_advseg.data.files import LabeledFiles, TrainingFiles
 from tf_advseg.data.pipeline import Views
 from tf_advseg.data.positions import WHOLE, Share
 from tf_advseg.data.splits import Split
-from tf_advseg.options import TrainConfig
+from tf_advseg.train_options import TrainConfig
 from tf_advseg.training import batches
 
 COLOR = (1.0, 2.0, 3.0)

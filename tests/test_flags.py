@@ -11,6 +11,7 @@ from tf_advseg.errors import InputError
 
 #: Values of TrainConfig that are not the default; a field that is not here is tested with its own.
 VALUES = {
+    "selection": "both",
     "preset": "paper",
     "dataset": "folder",
     "data_dir": "données/mit leer, zeichen",

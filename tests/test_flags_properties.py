@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.runs import call
 from tf_advseg import flags, textfile
 from tf_advseg.errors import InputError
-from tf_advseg.options import EvaluateConfig, ExportConfig, TrainConfig
+from tf_advseg.options import EvaluateConfig, ExportConfig
+from tf_advseg.train_options import TrainConfig
 
 SCRIPTS = {"train": TrainConfig, "evaluate": EvaluateConfig, "export": ExportConfig}
 FLAGS = [

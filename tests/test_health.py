@@ -49,6 +49,8 @@ def test_healthy_run_and_baseline_are_left_alone(rule):
     [
         ((), 0.0, 2 * math.log(2)),
         (("--discriminator_loss_scale", "0.5"), 0.0, math.log(2)),
+        (("--adversarial_loss", "hinge"), 0.0, 2.0),
+        (("--adversarial_loss", "least_squares", "--discriminator_loss_scale", "3"), 0.0, 3.0),
         # H(.9), and a discriminator that says .45 of everything.
         (
             ("--label_smoothing", "0.1"),
@@ -58,7 +60,7 @@ def test_healthy_run_and_baseline_are_left_alone(rule):
     ],
 )
 def test_discriminator_has_won_by_the_scale_of_its_loss(flags, least, most):
-    assert health.discriminator_loss_range(config_of(*flags)) == pytest.approx((least, most))
+    assert health.loss_range(config_of(*flags)) == pytest.approx((least, most))
     near = [least + share * (most - least) for share in (0.04, 0.06)]
     won, not_yet = (
         found(health.discriminator_won, stretch(discriminator=loss), *flags) for loss in near

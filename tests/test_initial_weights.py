@@ -16,7 +16,7 @@ from tests.tiny_networks import values
 from tf_advseg import registry
 from tf_advseg.errors import InputError
 from tf_advseg.models.segmenter import build_segmenter, head_variables
-from tf_advseg.options import TrainConfig
+from tf_advseg.train_options import TrainConfig
 from tf_advseg.training import initial_weights
 
 GOLDEN = Path(__file__).parent / "golden"

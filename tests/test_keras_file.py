@@ -14,7 +14,7 @@ from tests.damage_keras_files import __name__ as damage_keras_files
 from tf_advseg.errors import InputError
 from tf_advseg.models import keras_file, keras_reader, pretrained
 from tf_advseg.models.keras_file import read_keras_file
-from tf_advseg.options import TrainConfig
+from tf_advseg.train_options import TrainConfig
 from tf_advseg.training import initial_weights
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,7 +13,7 @@ from tiny_networks import VOID, random_batch, tiny_discriminator, tiny_segmenter
 
 from tf_advseg.models.discriminator import build_discriminator
 from tf_advseg.recipe import COIN_FLIP, ONE_BATCH, SEPARATE, adv
-from tf_advseg.training import losses, optimizers
+from tf_advseg.training import losses, optimizers, pseudo_labels
 from tf_advseg.training.objective import Batch, Maps, Objective
 from tf_advseg.training.trainer import AdversarialTrainer
 
@@ -39,9 +39,15 @@ JUDGED = Maps(
 )
 
 
+# The first labeled pixel is right, the second wrong.
+LOGITS = Maps(labeled=tf.constant([[[[5.0, 0, 0], [0, 0, 5], [0, 0, 0]]]]))
+
+
 def loss_of(judged=JUDGED, **changes):
     recipe = dataclasses.replace(RECIPE, **changes)
-    return float(Objective(tiny_segmenter(), None, recipe).discriminator_loss(judged, BATCH))
+    objective = Objective(tiny_segmenter(), None, recipe)
+    values = objective.discriminator_losses(LOGITS, judged, BATCH)
+    return float(objective.discriminator_loss(values))
 
 
 # -log(1/2) and -log(1 - 3/4) of predictions; -log(3/4) and -log(1/2) of true labels.
@@ -66,6 +72,20 @@ def test_smoothed_target_costs_a_tenth_of_the_other_answer():
 
 def test_halved_loss_is_half():
     assert loss_of(discriminator_loss_scale=0.5) == pytest.approx((PREDICTED + TRUE) / 2)
+
+
+def test_discriminator_stands_still_below_its_floor():
+    loss = PREDICTED + TRUE
+    assert loss_of(discriminator_floor=loss - 0.01) == pytest.approx(loss)
+    assert loss_of(discriminator_floor=loss + 0.01) == 0
+
+
+def test_second_map_learns_what_is_right():
+    # A confidence of 3/4 in the right pixel, and of 1/2 in the wrong one.
+    labeled = tf.concat([JUDGED.labeled, pixels(LOG_3, 0.0, 9.0)], axis=-1)
+    correctness = (2 * LOG_2 - LOG_3 + LOG_2) / 2
+    loss = loss_of(JUDGED._replace(labeled=labeled), lambda_confidence=3.0)
+    assert loss == pytest.approx(PREDICTED + TRUE + 3 * correctness)
 
 
 def test_confidences_are_means_over_the_labeled_pixels_that_count():
@@ -182,8 +202,9 @@ def test_unlabeled_step_of_a_coin_moves_the_segmenter_by_its_own_terms_alone():
     with tf.GradientTape() as tape:
         logits = segmenter(images)
         said = judge(tf.nn.softmax(logits))
-        semi, _ = losses.semi_supervised(logits, said, valid, RECIPE.t_semi)
-        loss = 0.3 * losses.binary_cross_entropy(said, 1.0, valid) + 0.7 * semi
+        said = tf.sigmoid(said)[..., 0]
+        semi = pseudo_labels.own(logits, said, valid, RECIPE).loss(logits)
+        loss = 0.3 * losses.masked_mean(-tf.math.log(said), valid) + 0.7 * semi
     gradients = tape.gradient(loss, segmenter.trainable_variables)
     assert float(semi) > 0
     for own, before, gradient in zip(after, values(tiny_segmenter()), gradients, strict=True):

@@ -6,8 +6,8 @@ import pytest
 
 from tf_advseg.config import preset_warnings, train_config
 from tf_advseg.errors import InputError
-from tf_advseg.options import TrainConfig
 from tf_advseg.presets import FOR_DATASET, PRESETS
+from tf_advseg.train_options import TrainConfig
 
 # What each recipe says, read from the paper, hfslyc/AdvSemiSeg and
 # mohitzsh/Adversarial-Semisupervised-Semantic-Segmentation: row -> paper, authors, challenge.
@@ -42,6 +42,15 @@ ROWS = {
     "discriminator_init": ("torch", "torch", "torch"),
     "discriminator_channels": (64, 64, 64),
     "spectral_norm": (False, False, False),
+    "discriminator_strides": (5, 5, 5),
+    "discriminator_sees_image": (False, False, False),
+    "discriminator_floor": (0.0, 0.0, 0.0),
+    "adversarial_loss": ("cross_entropy", "cross_entropy", "cross_entropy"),
+    "truth_peak": (1.0, 1.0, 1.0),
+    "instance_noise": (0.0, 0.0, 0.0),
+    "lambda_confidence": (0.0, 0.0, 0.0),
+    "selection": (None, None, None),  # By t_semi.
+    "ema_decay": (0.0, 0.0, 0.0),
     "void_as_background": (False, False, True),
     "batch_norm": ("frozen_affine", "frozen_affine", "train"),
     "head_dilations": ((6, 12, 18, 24), (6, 12), (6, 12, 18, 24)),
@@ -65,6 +74,7 @@ PUBLISHED = ("paper", "authors", "challenge")
 OTHER = {
     "preset", "dataset", "data_dir", "labeled_fraction", "labeled_list", "method", "precision",
     "seed", "eval_every", "checkpoint_every", "run_dir", "resume", "backbone_style",
+    "t_probability", "distortion", "cutmix",  # Of methods that are not published.
     "strategy", "steps_per_execution", "data_service", "recompute", "profile", "deterministic",
 }  # fmt: skip
 

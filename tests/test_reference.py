@@ -104,7 +104,7 @@ def measure(case, summarize):
     logits = trainer._objective.segment(batch)
     outputs = {"segmenter": logits.labeled.numpy()}
     if trainer.discriminator is not None:
-        judged = trainer._objective.judge(logits, batch)
+        judged = trainer._objective.judge(logits, batch, trainer.step)
         outputs["discriminator"] = discriminator_outputs(trainer.discriminator, logits, judged)
     trainer.segmenter.set_weights(start)  # Running statistics moved.
     _, of_segmenter, of_discriminator = trainer.gradients(batch)

@@ -28,6 +28,12 @@ BASE = {
 ADVERSARIAL = {
     **BASE,
     "losses": [*BASE["losses"], "adversarial"],
+    "scores on validation images": [
+        "mean IoU",
+        "pixel accuracy",
+        "area under ROC, right pixels against wrong",
+        "IoU by class",
+    ],
     "optimizers": [
         "learning rate of the segmenter",
         "learning rate of the discriminator",
@@ -92,7 +98,7 @@ def test_columns_that_differ_in_a_table_of_runs_come_first(tmp_path):
     with recorded(tmp_path):
         pass
     first = ["backbone", "labeled_fraction", "learning_rate", "method", "seed"]
-    assert event_files.columns(tmp_path)[:6] == [*first, "align_corners"]
+    assert event_files.columns(tmp_path)[:6] == [*first, "adversarial_loss"]
 
 
 def recorded(folder, config=CONFIG, method="baseline"):

@@ -124,6 +124,8 @@ def test_validation_curves_and_their_steps(run, validation):
         "validation/pixel_accuracy": "pixel_accuracy",
         "discriminator/selected_fraction": "selected_fraction",
         "discriminator/selected_accuracy": "selected_accuracy",
+        "validation/confidence_auc": "confidence_auc",
+        "validation/probability_auc": "probability_auc",
     }.items():
         assert list(validation[tag]) == [20, 40], tag
         assert validation[tag][STEPS] == pytest.approx(results[key], rel=1e-6), tag
@@ -321,6 +323,8 @@ def test_curves_of_a_validation(tmp_path, selects):
     if selects:
         expected["discriminator/selected_fraction"] = 10 / 20
         expected["discriminator/selected_accuracy"] = 9 / 10
+        expected["validation/confidence_auc"] = HAND_MADE.confidence.auc
+        expected["validation/probability_auc"] = HAND_MADE.probability.auc
     assert found == {tag: {5: pytest.approx(value)} for tag, value in expected.items()}
     # The bus occurs nowhere.
     assert set(tensorboard.validation_tags(NAMES, selects=selects)) == {*expected, "iou/bus"}

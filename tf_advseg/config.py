@@ -17,10 +17,10 @@ from tf_advseg.options import (
     RANDOM_CROP,
     EvaluateConfig,
     ExportConfig,
-    TrainConfig,
 )
 from tf_advseg.presets import FOR_DATASET, PRESETS, preset_values
 from tf_advseg.recipe import COIN_FLIP
+from tf_advseg.train_options import TrainConfig
 
 #: Files of a run folder: every resolved value, the classes, the labeled and unlabeled ids.
 CONFIG_FILE, CLASSES_FILE, SPLIT_FILE = "config.json", "classes.json", "split.json"
@@ -241,6 +241,11 @@ def _derive(config: TrainConfig) -> TrainConfig:
         raise InputError(
             "--unlabeled_fakes true means nothing beside --mixing coin_flip, where the "
             "discriminator learns in the labeled steps; allowed: one of them"
+        )
+    if config.mixing == COIN_FLIP and config.recipe().teacher:
+        raise InputError(
+            f"--method {config.method} has labeled and unlabeled images in each step; "
+            "allowed: --mixing one_batch or separate"
         )
     if config.backbone_style not in (None, "keras") and config.backbone not in registry.STYLED:
         known = ", ".join(registry.STYLED)

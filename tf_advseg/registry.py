@@ -61,6 +61,8 @@ METHODS = {
     "baseline": "tf_advseg.recipe:baseline",
     "adv": "tf_advseg.recipe:adv",
     "semi": "tf_advseg.recipe:semi",
+    "teacher": "tf_advseg.recipe:teacher",
+    "semi_plus": "tf_advseg.recipe:semi_plus",
 }
 
 

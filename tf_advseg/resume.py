@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 from tf_advseg import flags
 from tf_advseg.errors import InputError
-from tf_advseg.options import TrainConfig
+from tf_advseg.train_options import TrainConfig
 
 #: Settings of one command, and not of the run that it begins or resumes.
 _OF_A_COMMAND = {"run_dir", "resume", "profile"}

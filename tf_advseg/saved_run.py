@@ -14,6 +14,9 @@ from tf_advseg.errors import InputError, first_line
 from tf_advseg.models.discriminator import build_discriminator
 from tf_advseg.models.segmenter import build_segmenter
 
+#: Of a checkpoint: the segmenter, and the one of averaged weights, if the run has it.
+SEGMENTER, AVERAGED = "segmenter", "averaged"
+
 #: What TensorFlow raises for a checkpoint that is damaged or of other networks.
 UNREADABLE = (AssertionError, ValueError, IndexError, tf.errors.OpError)
 
@@ -25,8 +28,8 @@ class SavedRun:
     Attributes:
       config: as resolved when it was trained.
       classes: of its data set.
-      segmenter: float32, with the checkpoint's weights, whatever precision it was trained in; for
-        inference, as all of its batch norm is frozen.
+      segmenter: float32, with the checkpoint's weights, averaged ones if it has them, whatever
+        precision it was trained in; for inference, as all of its batch norm is frozen.
       discriminator: the same; None if the method trains none.
       checkpoint: the path prefix of the weights.
       step: of the checkpoint.
@@ -56,7 +59,8 @@ def load_run(run_dir: Path, checkpoint: str) -> SavedRun:
     # Frozen, batch norm is folded into the convolutions before it.
     frozen = dataclasses.replace(config, batch_norm="frozen")
     segmenter, discriminator = build_networks(frozen, len(classes), "float32")
-    step = restore_networks(path, segmenter, discriminator)
+    part = AVERAGED if config.recipe().ema_decay else SEGMENTER
+    step = restore_networks(path, segmenter, discriminator, part)
     return SavedRun(config, classes, segmenter, discriminator, path, step)
 
 
@@ -93,6 +97,9 @@ def build_networks(
         init=config.discriminator_init,
         align_corners=config.align_corners,
         spectral_norm=config.spectral_norm,
+        strides=config.discriminator_strides,
+        sees_image=config.discriminator_sees_image,
+        confidence_head=bool(config.lambda_confidence),
         precision=precision,
     )
     return segmenter, discriminator
@@ -119,15 +126,24 @@ def find_checkpoint(run_dir: Path, name: str) -> str:
 
 
 def restore_networks(
-    checkpoint: str, segmenter: keras.Model, discriminator: keras.Model | None
+    checkpoint: str,
+    segmenter: keras.Model,
+    discriminator: keras.Model | None,
+    part: str = SEGMENTER,
 ) -> int:
     """Loads the networks of a checkpoint, of any training precision, and returns its step.
+
+    Args:
+      checkpoint: its path prefix.
+      segmenter: is given the weights of `part`.
+      discriminator: is given its own; None if the run has none.
+      part: SEGMENTER or AVERAGED.
 
     Raises:
       InputError: the checkpoint is not of these networks, or cannot be read.
     """
     step = tf.Variable(0, trainable=False, dtype=tf.int64)
-    parts = {"segmenter": segmenter, "step": step}
+    parts = {part: segmenter, "step": step}
     if discriminator is not None:
         parts["discriminator"] = discriminator
     try:

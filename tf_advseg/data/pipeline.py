@@ -11,7 +11,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tf_advseg.data import VOID_LABEL, augment, coin
+from tf_advseg.data import VOID_LABEL, augment, coin, distort
 from tf_advseg.data.decode import decode_image, decode_label
 from tf_advseg.data.positions import WHOLE, Share, positions
 
@@ -31,6 +31,8 @@ class Views:
       void_class: the class id that void pixels of a label count as; None to leave them void.
         Pixels outside of the image are void all the same.
       padding_color: outside of the image, RGB in 0-255; the mean that the backbone subtracts.
+      distortion: strength of a second, harder view of unlabeled images; None for no such view.
+      cutmix: whether a box of the harder view is to come from another image.
     """
 
     crop_size: tuple[int, int]
@@ -40,6 +42,8 @@ class Views:
     flip: bool = True
     void_class: int | None = None
     padding_color: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    distortion: float | None = None
+    cutmix: bool = True
 
 
 def training_dataset(
@@ -71,6 +75,8 @@ def training_dataset(
     Returns:
       a data set of {"labeled": (image, label), "unlabeled": (image, valid)}, the second only if
       there are unlabeled images: float32 [B, h, w, 3] in 0-255, int32 [B, h, w], bool [B, h, w].
+      With a harder view it is (image, valid, distorted image, box): `distort.distort` of the same
+      crop, and the part of it, bool [B, h, w], that is to come from another one.
 
     Raises:
       ValueError: a batch cannot be cut into the pieces.
@@ -220,15 +226,21 @@ def _labeled_view(
     )
 
 
-def _unlabeled_view(
-    image_path: tf.Tensor, seed: tf.Tensor, views: Views
-) -> tuple[tf.Tensor, tf.Tensor]:
+def _unlabeled_view(image_path: tf.Tensor, seed: tf.Tensor, views: Views) -> tuple[tf.Tensor, ...]:
     image = _read_image(image_path)
     geometry = _geometry(image, seed, views)
-    return (
-        augment.crop_image(image, geometry, views.crop_size, views.padding_color),
-        augment.crop_valid(geometry, views.crop_size),
-    )
+    crop = augment.crop_image(image, geometry, views.crop_size, views.padding_color)
+    view = crop, augment.crop_valid(geometry, views.crop_size)
+    return view if views.distortion is None else (*view, *_harder_view(crop, seed, views))
+
+
+def _harder_view(crop: tf.Tensor, seed: tf.Tensor, views: Views) -> tuple[tf.Tensor, tf.Tensor]:
+    # Not the seed of the crop itself, whose numbers say where it is.
+    seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
+    distorted = distort.distort(crop, seeds[0], views.distortion)
+    if not views.cutmix:
+        return distorted, tf.zeros(views.crop_size, tf.bool)
+    return distorted, distort.box(seeds[1], views.crop_size)
 
 
 def _geometry(image: tf.Tensor, seed: tf.Tensor, views: Views) -> augment.Geometry:

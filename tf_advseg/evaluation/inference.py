@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_advseg.models.discriminator import confidence, judge
+
 _WINDOW_OVERLAP = 1 / 3  # Of neighbouring sliding windows, so that no pixel is only at a border.
 _BAND = 64  # Rows of a large map that are computed at a time.
 
@@ -47,19 +49,24 @@ def probabilities_at_scale(
 
 
 def confidence_in(
-    discriminator: keras.Model | None, probabilities: tf.Tensor, input_scale: float
+    discriminator: keras.Model | None,
+    probabilities: tf.Tensor,
+    images: tf.Tensor,
+    input_scale: float,
 ) -> tf.Tensor:
     """Returns the confidence in a prediction, float32 [B, H, W] in 0-1, as Prediction has it.
 
     Args:
-      discriminator: probabilities [B, h, w, C] -> logits [B, h, w, 1]; or None.
+      discriminator: as `models.discriminator.build_discriminator` returns it; or None.
       probabilities: float32 [B, H, W, C].
-      input_scale: the scale of the maps that the discriminator was trained with.
+      images: uint8 or float32 [B, H, W, 3], RGB in 0-255.
+      input_scale: the scale of what the discriminator was trained with.
     """
     if discriminator is None:
         return tf.reduce_max(probabilities, axis=-1)
-    logits = discriminator(_scaled(probabilities, input_scale), training=False)
-    return tf.sigmoid(_unscaled(logits, probabilities, input_scale)[..., 0])
+    seen = (_scaled(maps, input_scale) for maps in (probabilities, images))
+    logits = judge(discriminator, *seen)
+    return confidence(_unscaled(logits, probabilities, input_scale))
 
 
 def _scaled(maps: tf.Tensor, scale: tf.Tensor | float) -> tf.Tensor:
@@ -136,13 +143,16 @@ def _resizing_weights(old: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
 
 
 def prediction_from(
-    probabilities: tf.Tensor, discriminator: keras.Model | None, input_scale: float
+    probabilities: tf.Tensor,
+    images: tf.Tensor,
+    discriminator: keras.Model | None,
+    input_scale: float,
 ) -> Prediction:
     """Returns what probabilities, float32 [B, H, W, C], say; see `confidence_in` for the rest."""
     return Prediction(
         tf.argmax(probabilities, -1, tf.int32),
         probabilities,
-        confidence_in(discriminator, probabilities, input_scale),
+        confidence_in(discriminator, probabilities, images, input_scale),
     )
 
 
@@ -188,8 +198,8 @@ class Predictor:
             autograph=False,
         )
         self._finish = tf.function(
-            lambda maps: prediction_from(maps, discriminator, input_scale),
-            input_signature=[any_maps],
+            lambda maps, images: prediction_from(maps, images, discriminator, input_scale),
+            input_signature=[any_maps, any_images],
             autograph=False,
         )
 
@@ -203,7 +213,7 @@ class Predictor:
         at_scale = self._whole if self._window is None else self._in_windows
         # Made a tensor first: an array that it comes from is then freed before the last part.
         probabilities = tf.convert_to_tensor(self._average(images, at_scale))
-        return self._finish(probabilities)
+        return self._finish(probabilities, images)
 
     def _average(self, images: tf.Tensor, at_scale: _AtScale) -> tf.Tensor | np.ndarray:
         """Returns the mean of at_scale(images, scale) over the views, float32 [B, H, W, C]."""

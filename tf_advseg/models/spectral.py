@@ -1,8 +1,8 @@
-"""Spectral normalisation, the one use of tensorflow-addons."""
-
-import warnings
+"""Spectral normalisation."""
 
 import keras
+
+from tf_advseg.addons import addons
 
 
 def spectral_normalization(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -11,11 +11,6 @@ def spectral_normalization(layer: keras.layers.Layer) -> keras.layers.Layer:
     Keras 2.15's own layer fails inside a tf.function. tensorflow-addons' rewrites the kernel at
     each training call, so only the first call in a step may be one; later calls use its kernel.
     """
-    with warnings.catch_warnings():
-        # It announces its end of life at import. Late: the import takes a second, and few need it.
-        warnings.simplefilter("ignore")
-        import tensorflow_addons as tfa
-
     # In float32 whatever the layer computes in: the rewritten kernel would be rounded to that dtype
     # at each call, losing small updates, and float16's squares underflow to a division by zero.
-    return tfa.layers.SpectralNormalization(layer, name=layer.name, dtype="float32")
+    return addons().layers.SpectralNormalization(layer, name=layer.name, dtype="float32")

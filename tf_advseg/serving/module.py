@@ -72,7 +72,7 @@ class ServingModule(tf.Module):
           "class_ids" int32 [B, H, W], "probabilities" float32 [B, H, W, C] and "confidence" float32
           [B, H, W], as `evaluation.inference.Prediction` has them.
         """
-        return self._prediction(self._probabilities(image))._asdict()
+        return self._prediction(self._probabilities(image), image)._asdict()
 
     @tf.function(autograph=False)
     def encoded(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:

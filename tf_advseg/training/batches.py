@@ -54,6 +54,8 @@ def source_of(
         config.random_flip,
         void_class,
         padding_color,
+        config.distortion if config.recipe().teacher else None,
+        config.cutmix,
     )
     return Source(
         tuple(files.labeled.pairs()),

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tf_advseg import checkpoint_files, disk
 from tf_advseg.config import BEST, CHECKPOINTS
 from tf_advseg.errors import InputError, first_line
-from tf_advseg.saved_run import UNREADABLE
+from tf_advseg.saved_run import AVERAGED, SEGMENTER, UNREADABLE
 from tf_advseg.training import finite, unwritable
 from tf_advseg.training.trainer import AdversarialTrainer
 from tf_advseg.training.window import Window
@@ -44,17 +44,20 @@ class Checkpoints:
         self.seconds = tf.Variable(0.0, trainable=False, dtype=tf.float64)
         self.window = Window(trainer.metrics)
         parts = {
-            "segmenter": trainer.segmenter,
+            SEGMENTER: trainer.segmenter,
             "optimizer": trainer.optimizer,
             "step": trainer.step,
             "best_mean_iou": self.best_mean_iou,
             "seconds": self.seconds,
         }
+        if trainer.averaged is not None:
+            parts[AVERAGED] = trainer.averaged
         if trainer.discriminator is not None:
             parts["discriminator"] = trainer.discriminator
             parts["discriminator_optimizer"] = trainer.discriminator_optimizer
         self._step, self._trainer = trainer.step, trainer
-        self._networks = [n for n in (trainer.segmenter, trainer.discriminator) if n is not None]
+        networks = trainer.segmenter, trainer.averaged, trainer.discriminator
+        self._networks = [network for network in networks if network is not None]
         self._optimizers = [part for name, part in parts.items() if name.endswith("optimizer")]
         self._required = tf.train.Checkpoint(**parts)
         self._whole = tf.train.Checkpoint(**parts, window=self.window)

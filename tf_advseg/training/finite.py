@@ -59,6 +59,8 @@ def _held(trainer: AdversarialTrainer) -> Iterator[tuple[str, tf.Variable]]:
     parts = {"segmenter": (trainer.segmenter, trainer.optimizer)}
     if trainer.discriminator is not None:
         parts["discriminator"] = trainer.discriminator, trainer.discriminator_optimizer
+    if trainer.averaged is not None:
+        yield from (("averaged segmenter", variable) for variable in trainer.averaged.weights)
     for name, (network, optimizer) in parts.items():
         yield from ((name, variable) for variable in network.weights)
         yield from ((f"{name} optimizer", variable) for variable in optimizer.variables)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from tf_advseg.config import TrainConfig
+from tf_advseg.training import adversarial
 from tf_advseg.training.callbacks import EveryStep, Logs
 from tf_advseg.training.objective import CONFIDENCE_PREDICTED, CONFIDENCE_TRUE
 
@@ -74,7 +75,7 @@ def discriminator_won(config: TrainConfig, stretch: Stretch) -> Finding | None:
     means = stretch.means
     if "discriminator" not in means:
         return None
-    loss, (least, most) = means["discriminator"], discriminator_loss_range(config)
+    loss, (least, most) = means["discriminator"], loss_range(config)
     if loss - least >= _WON * (most - least):
         return None
     selected = means.get("selected_fraction")
@@ -141,18 +142,6 @@ TRAINING_RULES: tuple[TrainingRule, ...] = (discriminator_won, discriminator_los
 VALIDATION_RULES: tuple[ValidationRule, ...] = (one_class,)
 
 
-def discriminator_loss_range(config: TrainConfig) -> tuple[float, float]:
-    """Returns L_D of a discriminator that knows all, and of the best one that knows nothing.
-
-    The target for true labels is t = 1 - label smoothing. Whoever knows what is true says t of it,
-    and the cross-entropy is then the target's entropy H(t). Whoever does not says the mean of both
-    targets of everything, t / 2.
-    """
-    target = 1 - config.label_smoothing
-    scale = config.discriminator_loss_scale
-    return scale * _entropy(target), scale * 2 * _entropy(target / 2)
-
-
 class Health(EveryStep):
     """Looks at each window of losses, and tells what goes wrong.
 
@@ -196,6 +185,12 @@ class Health(EveryStep):
                 self._warn(rule.__name__, str(finding), step)
 
 
+def loss_range(config: TrainConfig) -> tuple[float, float]:
+    """Returns L_D of a discriminator that knows all, and of the best one that knows nothing."""
+    least, most = adversarial.loss_range(config.adversarial_loss, config.label_smoothing)
+    return config.discriminator_loss_scale * least, config.discriminator_loss_scale * most
+
+
 def _weaker_discriminator(config: TrainConfig) -> list[str]:
     """Returns flags with which predictions and true labels are harder to tell apart."""
     rate = config.discriminator_learning_rate
@@ -204,9 +199,3 @@ def _weaker_discriminator(config: TrainConfig) -> list[str]:
     if not config.label_smoothing:
         tries.append(f"--label_smoothing {_SMOOTHING:g}")
     return tries
-
-
-def _entropy(probability: float) -> float:
-    """Returns the entropy of a yes or no, in nats."""
-    parts = (probability, 1 - probability)
-    return sum(part * math.log(1 / part) for part in parts if part)

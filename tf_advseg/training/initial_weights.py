@@ -17,8 +17,8 @@ from tf_advseg.models import pretrained, torch_weights
 from tf_advseg.models.conventions import RESNET_STYLES
 from tf_advseg.models.heads import HEAD_PREFIX
 from tf_advseg.models.torch_file import read_torch_file
-from tf_advseg.options import TrainConfig
 from tf_advseg.saved_run import load_run
+from tf_advseg.train_options import TrainConfig
 
 
 @dataclasses.dataclass(frozen=True)

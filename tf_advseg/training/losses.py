@@ -44,45 +44,17 @@ def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     return masked_mean(losses, counts)
 
 
-def binary_cross_entropy(logits: tf.Tensor, target: float, mask: tf.Tensor) -> tf.Tensor:
-    """The spatial cross-entropy of the discriminator's logits against one target.
-
-    With target 1 on predictions it is L_adv (equation 4); L_D (equation 1) is the sum of it with
-    target 0 on predictions and with target 1 on true labels.
+def correctness(logits: tf.Tensor, class_ids: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """The cross-entropy of a confidence against whether a prediction is right.
 
     Args:
-      logits: float32 [B, H, W, 1].
-      target: in 0-1.
-      mask: bool [B, H, W], the pixels that count.
+      logits: float32 [B, H, W], of the confidence.
+      class_ids: int32 [B, H, W], predicted.
+      labels: int32 [B, H, W].
 
     Returns:
-      float32 [], in nats.
+      float32 [], in nats, over the pixels with a class.
     """
-    logits = tf.squeeze(logits, -1)
-    losses = tf.nn.sigmoid_cross_entropy_with_logits(tf.fill(tf.shape(logits), target), logits)
-    return masked_mean(losses, mask)
-
-
-def semi_supervised(
-    logits: tf.Tensor, discriminator_logits: tf.Tensor, valid: tf.Tensor, t_semi: float
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """L_semi, the cross-entropy of unlabeled images against their own prediction (equation 5).
-
-    Only pixels in whose prediction the discriminator's confidence is above `t_semi` are selected.
-    Neither the selection nor the prediction that is learned from passes a gradient.
-
-    Args:
-      logits: float32 [B, H, W, C], the segmenter's.
-      discriminator_logits: float32 [B, H, W, 1], of the probabilities of `logits`.
-      valid: bool [B, H, W], false where the image is padded.
-      t_semi: in 0-1.
-
-    Returns:
-      the loss in nats, float32 [], 0 where nothing is selected; and the share of the valid pixels
-      that is selected, float32 [].
-    """
-    confidence = tf.sigmoid(tf.stop_gradient(tf.squeeze(discriminator_logits, -1)))
-    selected = (confidence > t_semi) & valid
-    pseudo_labels = tf.where(selected, tf.argmax(logits, -1, tf.int32), VOID_LABEL)
-    share = masked_mean(tf.cast(selected, tf.float32), valid)
-    return cross_entropy(logits, tf.stop_gradient(pseudo_labels)), share
+    right = tf.cast(class_ids == labels, tf.float32)
+    pixel_losses = tf.nn.sigmoid_cross_entropy_with_logits(right, logits)
+    return masked_mean(pixel_losses, labels != VOID_LABEL)

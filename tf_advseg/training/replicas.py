@@ -27,6 +27,21 @@ def summed(tensors: Tensors) -> Tensors:
     return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
 
 
+def assign(variables: list[tf.Variable], values: list[tf.Tensor]) -> None:
+    """Gives variables new values, the same on every replica."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        return
+
+    def update(strategy: tf.distribute.Strategy, values: list) -> None:
+        for variable, value in zip(variables, values, strict=True):
+            strategy.extended.update(variable, lambda own, new: own.assign(new), args=(value,))
+
+    context.merge_call(update, args=(values,))
+
+
 class SharedMean(keras.metrics.Mean):
     """A mean of values that are the same on every replica, read without asking the others."""
 

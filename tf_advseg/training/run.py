@@ -20,7 +20,7 @@ from tf_advseg.evaluation import results as results_file
 from tf_advseg.lock import locked
 from tf_advseg.models.segmenter import normalization_of
 from tf_advseg.saved_run import build_networks
-from tf_advseg.training import devices, initial_weights, optimizers
+from tf_advseg.training import averages, devices, initial_weights, optimizers
 from tf_advseg.training import strategy as strategies
 from tf_advseg.training.checkpoints import Checkpoints
 from tf_advseg.training.precision import default_precision
@@ -134,6 +134,8 @@ def _begin(
     trainer = build_trainer(config, len(class_names))
     for line in initial_weights.load(trainer.segmenter, config, weights, class_names):
         print(line)
+    if trainer.averaged is not None:
+        averages.restart(trainer.averaged, trainer.segmenter)
     normalization = normalization_of(trainer.segmenter)
     if weights.normalization not in (None, normalization):
         print(
@@ -150,9 +152,14 @@ def build_trainer(config: TrainConfig, num_classes: int) -> AdversarialTrainer:
     Under a strategy's scope, it trains on all of its replicas.
     """
     segmenter, discriminator = build_networks(config, num_classes, config.precision)
+    recipe, averaged = config.recipe(), None
+    if recipe.ema_decay:
+        averaged, _ = build_networks(config, num_classes, config.precision)
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
         segmenter = synchronized(segmenter)  # The discriminator has no batch norm.
-    trainer = AdversarialTrainer(segmenter, discriminator, config.recipe(), seed=config.seed)
+    trainer = AdversarialTrainer(
+        segmenter, discriminator, recipe, averaged=averaged, seed=config.seed
+    )
     schedule = {"power": config.poly_power, "precision": config.precision}
     trainer.compile(
         optimizers.segmenter_optimizer(

@@ -48,6 +48,7 @@ _CHARTS = {
     "scores on validation images": {
         "mean IoU": ("validation/mean_iou", "validation/best_mean_iou"),
         "pixel accuracy": ("validation/pixel_accuracy",),
+        "area under ROC, right pixels against wrong": ("validation/.*_auc",),
         "IoU by class": ("iou/.*",),
     },
     "optimizers": {

@@ -5,6 +5,7 @@ What both runs have carries the same tag, so that TensorBoard draws it into one 
 """
 
 import contextlib
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -32,6 +33,9 @@ MEAN_IOU, BEST, PIXEL_ACCURACY = (
 CROSS_ENTROPY = "loss/cross_entropy"
 SELECTED_FRACTION = "discriminator/selected_fraction"
 SELECTED_ACCURACY = "discriminator/selected_accuracy"
+CONFIDENCE_AUC, PROBABILITY_AUC = (
+    f"validation/{name}" for name in ("confidence_auc", "probability_auc")
+)
 THROUGHPUT = "throughput/images_per_second"
 _STRIP = "strip"  # Of pictures: a group of its own, since an image id may be any name.
 
@@ -41,6 +45,7 @@ _LEAST_ROOM = 2**24  # Bytes; the strips of a validation are a few MiB.
 _TAGS = {
     "loss": "loss/total",
     "discriminator": "discriminator/loss",
+    "correctness": "discriminator/correctness",
     "selected_fraction": SELECTED_FRACTION,
     **{name: f"discriminator/{name}" for name in CONFIDENCES},
     **{name: f"loss_scale/{name}" for name in SKIPPED},  # As a share of the window's steps.
@@ -60,7 +65,8 @@ def validation_tags(names: Iterable[str], *, selects: bool) -> list[str]:
       names: of the classes.
       selects: whether confidence is a discriminator's.
     """
-    selection = [SELECTED_FRACTION, SELECTED_ACCURACY] if selects else []
+    of_confidence = (SELECTED_FRACTION, SELECTED_ACCURACY, CONFIDENCE_AUC, PROBABILITY_AUC)
+    selection = of_confidence if selects else ()
     scores = [CROSS_ENTROPY, MEAN_IOU, BEST, PIXEL_ACCURACY]
     return [*scores, *(_iou_tag(name) for name in names), *selection]
 
@@ -166,6 +172,13 @@ class ValidationSummaries:
                 tf.summary.scalar(SELECTED_FRACTION, scores.selected_fraction)
                 if scores.selected:
                     tf.summary.scalar(SELECTED_ACCURACY, scores.selected_accuracy)
+                areas = {
+                    CONFIDENCE_AUC: scores.confidence.auc,
+                    PROBABILITY_AUC: scores.probability.auc,
+                }
+                for tag, area in areas.items():
+                    if not math.isnan(area):  # As where every pixel is right.
+                        tf.summary.scalar(tag, area)
             for image_id, strip in strips.items():
                 tf.summary.image(f"{_STRIP}/{image_id}", strip[np.newaxis])
 

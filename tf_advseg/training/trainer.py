@@ -10,7 +10,7 @@ from tf_advseg.data.coin import is_labeled_step
 from tf_advseg.evaluation.metrics import MeanIoU
 from tf_advseg.models.segmenter import head_variables
 from tf_advseg.recipe import COIN_FLIP, Recipe
-from tf_advseg.training import losses, replicas
+from tf_advseg.training import averages, losses, replicas
 from tf_advseg.training.objective import CONFIDENCES, Batch, Maps, Objective
 from tf_advseg.training.precision import loss_scale, scale_loss, skipped, unscale_gradients
 
@@ -25,9 +25,9 @@ class AdversarialTrainer(keras.Model):
 
     One step takes {"labeled": (image, label), "unlabeled": (image, valid)} as
     `data.pipeline.training_dataset` yields it; the second part only if the recipe has terms on
-    unlabeled images. The discriminator runs once on each kind of predictions and on true labels.
-    Both networks' gradients are taken at the weights before the step. What the recipe switches off
-    is not computed.
+    unlabeled images, and with a harder view of them if it has a teacher. The discriminator runs
+    once on each kind of predictions and on true labels. Both networks' gradients are taken at the
+    weights before the step. What the recipe switches off is not computed.
 
     Where the recipe mixes by a coin, a step uses labeled images or unlabeled ones, by (seed, step)
     as in `data.coin`. The discriminator learns in the labeled steps.
@@ -38,10 +38,12 @@ class AdversarialTrainer(keras.Model):
 
     Args:
       segmenter: images [B, H, W, 3] -> logits [B, H, W, C].
-      discriminator: probabilities [B, H, W, C] -> logits [B, H, W, 1]; not needed by a recipe
-        without adversarial terms.
+      discriminator: as `models.discriminator.build_discriminator` returns it; not needed by a
+        recipe without adversarial terms.
       recipe: the loss terms; None means the published weights of the whole method.
-      seed: of the coin; that of the data set, if it yields one kind of images a step.
+      averaged: a second segmenter, which gets the averages of the first one's weights, as they are
+        now and after each step; needed by a recipe that averages weights.
+      seed: of the coin and of noise; that of the data set, if it yields one kind of images a step.
 
     Attributes:
       step: int64 variable, the number of steps taken. It is the trainer's own because `fit` sets
@@ -54,6 +56,7 @@ class AdversarialTrainer(keras.Model):
         discriminator: keras.Model | None = None,
         recipe: Recipe | None = None,
         *,
+        averaged: keras.Model | None = None,
         seed: int = 0,
         **kwargs: Any,
     ):
@@ -61,11 +64,16 @@ class AdversarialTrainer(keras.Model):
         recipe = recipe or Recipe()
         if recipe.uses_discriminator and discriminator is None:
             raise ValueError("this recipe has adversarial terms and needs a discriminator")
+        if recipe.ema_decay and averaged is None:
+            raise ValueError("this recipe averages weights and needs a network for them")
         self.segmenter = segmenter
         self.discriminator = discriminator if recipe.uses_discriminator else None
+        self.averaged = averaged if recipe.ema_decay else None
+        if self.averaged is not None:
+            averages.restart(self.averaged, segmenter)
         self.recipe = recipe
         self.num_classes = segmenter.output_shape[-1]
-        self._objective = Objective(segmenter, self.discriminator, recipe)
+        self._objective = Objective(segmenter, self.discriminator, recipe, self.averaged, seed)
         self._seed = seed
         self.step = tf.Variable(
             0,
@@ -103,9 +111,15 @@ class AdversarialTrainer(keras.Model):
         self._track_skipped(SKIPPED_SEGMENTER, optimizer)
         self._phase_metrics = list(self._trackers.values())
 
+    @property
+    def evaluated(self) -> keras.Model:
+        """The segmenter to validate and export: that of averaged weights, if there is one."""
+        return self.averaged or self.segmenter
+
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns the segmenter's logits, float32 [B, H, W, C]."""
-        return self.segmenter(images, training=training)
+        network = self.segmenter if training else self.evaluated
+        return network(images, training=training)
 
     # No step has Python's `if` on a tensor. AutoGraph would take a second to find that out.
     @tf.autograph.experimental.do_not_convert
@@ -154,6 +168,7 @@ class AdversarialTrainer(keras.Model):
             "semi_supervised": recipe.lambda_semi,
             "selected_fraction": recipe.lambda_semi,
             "discriminator": recipe.uses_discriminator,
+            "correctness": recipe.uses_discriminator and recipe.lambda_confidence,
             **dict.fromkeys(CONFIDENCES, recipe.uses_discriminator),
         }
         return [name for name, used in names.items() if used]
@@ -164,7 +179,7 @@ class AdversarialTrainer(keras.Model):
             self._trackers[name] = replicas.SharedMean(name=name)
 
     def _batch(self, data: dict[str, tuple[tf.Tensor, tf.Tensor]]) -> Batch:
-        unlabeled = data["unlabeled"] if self.recipe.uses_unlabeled else (None, None)
+        unlabeled = data["unlabeled"] if self.recipe.uses_unlabeled else ()
         return Batch(*data["labeled"], *unlabeled)
 
     def _step_by_coin(self, batch: Batch) -> Measured:
@@ -206,6 +221,8 @@ class AdversarialTrainer(keras.Model):
             if discriminator_gradients is not None:
                 gradients = replicas.summed(discriminator_gradients)
                 left_out |= self._update_discriminator(gradients)
+            if self.averaged is not None:
+                averages.update(self.averaged, self.segmenter, self.recipe.ema_decay, self.step)
         values = dict(zip(values, replicas.summed(list(values.values())), strict=True))
         return {**values, **left_out}
 
@@ -221,17 +238,18 @@ class AdversarialTrainer(keras.Model):
         to show to the discriminator, or there is none.
         """
         objective = self._objective
+        batch = objective.taught(batch)
         values: dict[str, tf.Tensor] = {}
         judged, discriminator_loss = Maps(), None
         with tf.GradientTape() as segmenter_tape:
             logits = objective.segment(batch)
             if self.discriminator is not None:
                 with tf.GradientTape() as discriminator_tape:
-                    judged = objective.judge(logits, batch)
+                    judged = objective.judge(logits, batch, self.step)
                     if judged.true is not None:
-                        values["discriminator"] = objective.discriminator_loss(judged, batch)
+                        values |= objective.discriminator_losses(logits, judged, batch)
                         discriminator_loss = scale_loss(
-                            self.discriminator_optimizer, values["discriminator"]
+                            self.discriminator_optimizer, objective.discriminator_loss(values)
                         )
             values |= objective.segmenter_losses(logits, judged, batch, self.step)
             loss = scale_loss(self.optimizer, values["loss"])

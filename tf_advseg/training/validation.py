@@ -48,7 +48,7 @@ class Validation:
             config.seed,
             files.classes.background if config.void_as_background else None,
         )
-        self._trained = own = trainer.segmenter, trainer.discriminator
+        self._trained = own = trainer.evaluated, trainer.discriminator
         if trainer.distribute_strategy.num_replicas_in_sync > 1:
             # Replicated variables are read by all replicas together, for each operation.
             own = build_networks(config, len(files.classes), config.precision)
