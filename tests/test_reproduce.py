@@ -1,18 +1,17 @@
 """The results table: which runs it has, and what it says of them."""
 
 import dataclasses
+import functools
 import json
 
 import pytest
+from planned_tables import TINY, finish, plan_table
 
 from tf_advseg import flags
 from tf_advseg.data import catalog
 from tf_advseg.errors import InputError
-from tf_advseg.evaluation import results
 from tf_advseg.reproduce import gather, grid, published, settings, write
 from tf_advseg.reproduce.published import PUBLISHED
-
-TINY = ("--steps", "10", "--crop_size", "33", "--batch_size", "2")
 
 
 @pytest.fixture
@@ -24,22 +23,7 @@ def data_dir(voc_folder):
 def planned(data_dir, tmp_path):
     """planned("--seeds", "0,1", ...) plans a grid over eight training images."""
 
-    def plan(*arguments):
-        everything = ("--dataset", "folder", "--data_dir", str(data_dir), *TINY, *arguments)
-        own, rest = settings.parse([*everything, "--output_dir", str(tmp_path / "out")])
-        return grid.make_grid(own, rest)
-
-    return plan
-
-
-def finish(run, mean_iou, *, steps=10, **others):
-    """Leaves what a finished run leaves."""
-    values = {"steps": steps, "mean_iou": mean_iou, "best_mean_iou": 0.9, "training_seconds": 5.0}
-    run.folder.mkdir(parents=True)
-    results.write(
-        run.folder / results.RESULTS_FILE,
-        {**values, "protocol": "full images", **others},
-    )
+    return functools.partial(plan_table, data_dir, tmp_path / "out")
 
 
 @pytest.mark.parametrize(

@@ -38,17 +38,17 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """What a table says of one method at one fraction.
+    """What a table says of one row at one fraction.
 
     Attributes:
-      method, labeled_fraction: which.
+      row, labeled_fraction: which.
       labeled_images: how many images have labels.
       outcomes: the finished runs, one a seed.
       planned: how many seeds there are to be.
       published: source -> mean IoU in %.
     """
 
-    method: str
+    row: str
     labeled_fraction: float
     labeled_images: int
     outcomes: tuple[Outcome, ...]
@@ -56,9 +56,14 @@ class Cell:
     published: dict[str, float]
 
     @property
+    def by_seed(self) -> dict[int, float]:
+        """Mean IoU in 0-1 of each finished seed."""
+        return {o.run.settings.seed: o.mean_iou for o in self.outcomes if o.mean_iou is not None}
+
+    @property
     def mean_ious(self) -> list[float]:
         """Of each finished seed, in 0-1."""
-        return [o.mean_iou for o in self.outcomes if o.mean_iou is not None]
+        return list(self.by_seed.values())
 
     @property
     def mean_iou(self) -> float | None:
@@ -82,21 +87,46 @@ class Cell:
 
 
 @dataclasses.dataclass(frozen=True)
+class Difference:
+    """How much better one cell is than another, seed by seed: a split and its initial weights.
+
+    Attributes:
+      mean: in 0-1.
+      standard_error: of that mean; None with fewer than two seeds.
+      seeds: that both have.
+    """
+
+    mean: float
+    standard_error: float | None
+    seeds: int
+
+
+def difference(cell: Cell, other: Cell) -> Difference | None:
+    """Returns a cell's mean IoU less another's, over the seeds of both; None if there is none."""
+    mine, others = cell.by_seed, other.by_seed
+    gains = [mine[seed] - others[seed] for seed in mine if seed in others]
+    if not gains:
+        return None
+    error = statistics.stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else None
+    return Difference(statistics.fmean(gains), error, len(gains))
+
+
+@dataclasses.dataclass(frozen=True)
 class Table:
     """Everything that is told of a grid.
 
     Attributes:
       dataset: name of the data set.
-      methods: its rows, as planned.
+      rows: as planned.
       labeled_images: its columns: by fraction, how many images have labels.
-      cells: by method and fraction; one that means nothing is not there.
+      cells: by row and fraction; one that means nothing is not there.
       sources: whose published numbers stand beside ours, where there are any.
       checkpoint: which one of a run counts, last or best by validation.
       protocols: how the finished runs saw the validation images, usually one.
     """
 
     dataset: str
-    methods: tuple[str, ...]
+    rows: tuple[str, ...]
     labeled_images: dict[float, int]
     cells: dict[tuple[str, float], Cell]
     sources: tuple[str, ...]

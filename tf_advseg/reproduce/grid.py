@@ -11,6 +11,7 @@ from tf_advseg.data import splits
 from tf_advseg.data.catalog import Dataset
 from tf_advseg.data.files import open_dataset
 from tf_advseg.errors import InputError
+from tf_advseg.reproduce.rows import ROWS
 from tf_advseg.reproduce.settings import PROGRAM, ReproduceConfig
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -23,19 +24,21 @@ class Run:
     """One run of a table.
 
     Attributes:
+      row: of the table, a name in `rows.ROWS`.
       settings: as train.py will resolve them.
       arguments: of train.py.
       labeled_images: how many images it has labels of.
     """
 
+    row: str
     settings: config.TrainConfig
     arguments: tuple[str, ...]
     labeled_images: int
 
     @property
     def cell(self) -> tuple[str, float]:
-        """Method and labeled fraction."""
-        return self.settings.method, self.settings.labeled_fraction
+        """Row and labeled fraction."""
+        return self.row, self.settings.labeled_fraction
 
     @property
     def folder(self) -> Path:
@@ -44,7 +47,7 @@ class Run:
     @property
     def title(self) -> str:
         fraction = show_fraction(self.settings.labeled_fraction)
-        return f"{self.settings.method} {fraction} seed {self.settings.seed}"
+        return f"{self.row} {fraction} seed {self.settings.seed}"
 
     @property
     def command(self) -> list[str]:
@@ -66,7 +69,7 @@ class Grid:
       output_dir: of the runs and of the table.
       dataset: that all runs read.
       labeled_images: how many images have labels, by fraction.
-      runs: fraction by fraction, and in each the methods, and in each the seeds.
+      runs: fraction by fraction, and in each the rows, and in each the seeds.
     """
 
     own: ReproduceConfig
@@ -77,7 +80,7 @@ class Grid:
 
     @property
     def settings(self) -> config.TrainConfig:
-        """Those of the first run; the others differ in method, fraction and seed alone."""
+        """Those of the first run; the others differ in row, fraction and seed alone."""
         return self.runs[0].settings
 
 
@@ -94,13 +97,13 @@ def make_grid(own: ReproduceConfig, arguments: list[str]) -> Grid:
       InputError: a wrong flag or data set; or a folder that holds a run of other settings.
     """
     given = flags.parse(config.TrainConfig, arguments, "", prog=_HELPED)
-    example = config.resolve({**given, "method": own.methods[0]})
+    example = config.resolve({**given, "method": ROWS[own.methods[0]].method})
     output_dir = Path(own.output_dir or f"runs/reproduce-{example.dataset}-{example.preset}")
     dataset = open_dataset(example.dataset, Path(example.data_dir))
     runs = [
-        _plan(output_dir, dataset, (method, fraction, seed), arguments)
+        _plan(output_dir, dataset, (row, fraction, seed), arguments)
         for fraction in own.fractions
-        for method in own.methods
+        for row in own.methods
         for seed in own.seeds
     ]
     planned = tuple(run for run in runs if run is not None)
@@ -121,15 +124,16 @@ def make_grid(own: ReproduceConfig, arguments: list[str]) -> Grid:
 def _plan(
     output_dir: Path, dataset: Dataset, which: tuple[str, float, int], arguments: list[str]
 ) -> Run | None:
-    """Returns the run of a method, fraction and seed.
+    """Returns the run of a row, fraction and seed.
 
     None if the method needs unlabeled images and there are none.
     """
-    method, fraction, seed = which
-    folder = output_dir / f"{method}-{flags.to_text(fraction)}-seed{seed}"
+    row, fraction, seed = which
+    folder = output_dir / f"{row}-{flags.to_text(fraction)}-seed{seed}"
     full = [
         *arguments,
-        *("--method", method),
+        *ROWS[row].flags,
+        *("--method", ROWS[row].method),
         *("--labeled_fraction", flags.to_text(fraction)),
         *("--seed", str(seed)),
         *("--run_dir", str(folder)),
@@ -141,7 +145,7 @@ def _plan(
     split = splits.by_fraction(dataset, settings.train_split, fraction, seed)
     if settings.recipe().uses_unlabeled and not split.unlabeled:
         return None
-    return Run(settings, tuple(full), len(split.labeled))
+    return Run(row, settings, tuple(full), len(split.labeled))
 
 
 #: What runs of one table may do otherwise: it changes no weight.

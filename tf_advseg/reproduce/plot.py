@@ -16,11 +16,11 @@ _STYLES = (
 )  # fmt: skip
 _SOURCE_LINES = ("--", ":")
 _MARGIN = 1.2  # Beside the first and the last fraction, on the log scale.
-_SPREAD = 0.035  # Between neighbouring methods, as a share of the labeled images.
+_SPREAD = 0.035  # Between neighbouring rows, as a share of the labeled images.
 
 
 def save_plot(table: Table, path: Path) -> None:
-    """Draws a line with error bars for each method, and dashed ones for what was published.
+    """Draws a line with error bars for each row, and dashed ones for what was published.
 
     Each seed is a small dot, the mean over seeds a marker, and the standard deviation a bar.
 
@@ -29,20 +29,20 @@ def save_plot(table: Table, path: Path) -> None:
     """
     figure = Figure(figsize=_SIZE, dpi=_DOTS_PER_INCH, layout="constrained")
     axes = figure.subplots()
-    for index, method in enumerate(table.methods):
-        cells = [cell for (m, _), cell in table.cells.items() if m == method]
+    for index, row in enumerate(table.rows):
+        cells = [cell for (r, _), cell in table.cells.items() if r == row]
         cells.sort(key=lambda cell: cell.labeled_images)
         style = _STYLES[index % len(_STYLES)]
         # Beside each other, so that no error bar hides another.
-        shift = 1 + _SPREAD * (index - (len(table.methods) - 1) / 2)
-        _draw_method(axes, method, cells, style, shift)
-        _draw_published(axes, table, method, cells, style)
+        shift = 1 + _SPREAD * (index - (len(table.rows) - 1) / 2)
+        _draw_row(axes, row, cells, style, shift)
+        _draw_published(axes, table, row, cells, style)
     _label(axes, table)
     figure.savefig(path)
 
 
-def _draw_method(
-    axes: Axes, method: str, cells: list[Cell], style: tuple[str, str], shift: float
+def _draw_row(
+    axes: Axes, row: str, cells: list[Cell], style: tuple[str, str], shift: float
 ) -> None:
     color, marker = style
     cells = [cell for cell in cells if cell.mean_iou is not None]
@@ -55,14 +55,14 @@ def _draw_method(
         color=color,
         marker=marker,
         capsize=3,
-        label=method,
+        label=row,
     )
     dots = [(shift * c.labeled_images, 100 * value) for c in cells for value in c.mean_ious]
     axes.scatter(*zip(*dots), s=8, color=color, alpha=0.5, zorder=3)
 
 
 def _draw_published(
-    axes: Axes, table: Table, method: str, cells: list[Cell], style: tuple[str, str]
+    axes: Axes, table: Table, row: str, cells: list[Cell], style: tuple[str, str]
 ) -> None:
     color, marker = style
     for source, line in zip(table.sources, _SOURCE_LINES):
@@ -75,7 +75,7 @@ def _draw_published(
                 markerfacecolor="none",
                 linestyle=line,
                 linewidth=1,
-                label=f"{method}, {source}",
+                label=f"{row}, {source}",
             )
 
 

@@ -5,9 +5,10 @@ import math
 import sys
 from typing import Any
 
-from tf_advseg import flags, registry
+from tf_advseg import flags
 from tf_advseg.errors import InputError
 from tf_advseg.flags import Kind, flag, integer, switch, text
+from tf_advseg.reproduce.rows import PUBLISHED, ROWS
 
 PROGRAM = "python -m tf_advseg.reproduce"
 
@@ -38,7 +39,7 @@ def _several(parse_one: Any, allowed: str, metavar: str) -> Kind:
 
 
 def _method(value: str) -> str:
-    if value not in registry.METHODS:
+    if value not in ROWS:
         raise ValueError
     return value
 
@@ -65,9 +66,9 @@ class ReproduceConfig:
     """The flags that say which runs there are, and what is done with them."""
 
     methods: tuple[str, ...] = flag(
-        tuple(registry.METHODS),
-        _several(_method, "different ones of " + ", ".join(registry.METHODS), "METHOD,..."),
-        "rows of the table",
+        PUBLISHED,
+        _several(_method, "different ones of " + ", ".join(ROWS), "METHOD,..."),
+        "rows of the table: methods, or methods with flags of their own",
     )
     fractions: tuple[float, ...] = flag(
         (0.125, 0.25, 0.5, 1.0),

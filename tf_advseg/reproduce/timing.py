@@ -34,29 +34,29 @@ def estimate(grid: Grid) -> str:
     found = paces(grid)
     lines, total = [], 0.0
     for run in grid.runs:
-        pace = found.get(run.settings.method)
+        pace = found.get(run.row)
         seconds = seconds_left(grid, run, pace) if pace else 0.0
         total += seconds
         lines.append(f"{clock(seconds) if seconds else 'finished':>9}  {run.shown_command}")
     lines.append(f"{clock(total):>9}  in all, by these paces of this machine:")
-    for method, pace in found.items():
+    for row, pace in found.items():
         source = "of finished runs" if pace.of_runs else "in a trial"
         lines.append(
-            f"{'':>9}  {method}: {pace.step:.3g} s a step ({source}), "
+            f"{'':>9}  {row}: {pace.step:.3g} s a step ({source}), "
             f"{pace.image:.3g} s a validation image"
         )
     return "\n".join(lines)
 
 
 def paces(grid: Grid) -> dict[str, Pace]:
-    """Returns the pace on this machine of each method that has runs left."""
+    """Returns the pace on this machine of each row that has runs left."""
     waiting = [run for run in grid.runs if outcome_of(run) is None]
-    methods = {run.settings.method: run for run in waiting}
+    rows = {run.row: run for run in waiting}
     size = image_size(grid.dataset.image_path(grid.dataset.ids(grid.settings.val_split)[0]))
-    progress = Progress("timing", len(methods))
+    progress = Progress("timing", len(rows))
     found = {}
-    for method, run in methods.items():
-        found[method] = _pace(grid, run, size)
+    for row, run in rows.items():
+        found[row] = _pace(grid, run, size)
         progress.update(len(found))
     progress.close()
     return found
@@ -75,8 +75,8 @@ def seconds_left(grid: Grid, run: Run, pace: Pace) -> float:
 
 def _pace(grid: Grid, run: Run, image: tuple[int, int]) -> Pace:
     trial = _Trial(run.settings, len(grid.dataset.classes))
-    of_method = [r for r in grid.runs if r.settings.method == run.settings.method]
-    outcomes = [o for r in of_method if (o := outcome_of(r)) is not None]
+    of_row = [r for r in grid.runs if r.row == run.row]
+    outcomes = [o for r in of_row if (o := outcome_of(r)) is not None]
     steps = [o.seconds_per_step for o in outcomes if o.seconds_per_step is not None]
     seconds = statistics.median(steps) if steps else trial.seconds_per_step()
     return Pace(seconds, trial.seconds_per_image(image), bool(steps))

@@ -8,7 +8,7 @@ from typing import Any
 from tf_advseg import textfile
 from tf_advseg.config import BEST
 from tf_advseg.evaluation.results import FULL_IMAGES
-from tf_advseg.reproduce.gather import Cell, Table
+from tf_advseg.reproduce.gather import Cell, Table, difference
 from tf_advseg.reproduce.grid import show_fraction
 
 MARKDOWN_FILE, JSON_FILE, PLOT_FILE = "results.md", "results.json", "results.png"
@@ -23,6 +23,8 @@ _DETAILS = {
     "selected in training, %": ("train_selected_fraction", 100),
     "selected on validation, %": ("selected_fraction", 100),
     "right of those, %": ("selected_accuracy", 100),
+    "AUC of confidence": ("confidence_auc", 1),
+    "of probability": ("probability_auc", 1),
 }
 
 
@@ -38,6 +40,7 @@ def markdown(table: Table, command: str) -> str:
         f"`{command}`",
         _what_is_shown(table),
         _grid(_main_rows(table)),
+        *_differences(table),
         "More of the same runs, as means over seeds; seconds per step as the median, without "
         "validation:",
         _grid(_detail_rows(table)),
@@ -62,18 +65,42 @@ def _main_rows(table: Table) -> list[list[str]]:
         shown = show_fraction(fraction)
         head += [f"{shown} ({images} labeled)", *(f"{shown}, {s}" for s in sources[fraction])]
     rows = [head]
-    for method in table.methods:
-        row = [f"`{method}`"]
+    for name in table.rows:
+        row = [f"`{name}`"]
         for fraction in table.labeled_images:
-            cell = table.cells.get((method, fraction))
+            cell = table.cells.get((name, fraction))
             row.append(show_mean_iou(cell) if cell else _NOTHING)
             row += [_number(cell and cell.published.get(s)) for s in sources[fraction]]
         rows.append(row)
     return rows
 
 
+def _differences(table: Table) -> list[str]:
+    """Returns what the rows below the first gain over it, if there are any that can be paired."""
+    first, *others = table.rows
+    rows = [
+        [f"`{name}` - `{first}`"]
+        + [_gain(table, name, first, fraction) for fraction in table.labeled_images]
+        for name in others
+    ]
+    if all(text == _NOTHING for row in rows for text in row[1:]):
+        return []
+    head = ["difference, %", *map(show_fraction, table.labeled_images)]
+    text = "Differences of the same seeds (split, initial weights): mean ± its standard error."
+    return [text, _grid([head, *rows])]
+
+
+def _gain(table: Table, name: str, first: str, fraction: float) -> str:
+    cells = [table.cells.get((row, fraction)) for row in (name, first)]
+    found = difference(*cells) if all(cells) else None
+    if found is None:
+        return _NOTHING
+    text = f"{100 * found.mean:+.2f}"
+    return text if found.standard_error is None else f"{text} ± {100 * found.standard_error:.2f}"
+
+
 def _sources_of(table: Table, fraction: float) -> list[str]:
-    """Returns who published a number for any method at this fraction."""
+    """Returns who published a number for any row at this fraction."""
     cells = [cell for (_, f), cell in table.cells.items() if f == fraction]
     return [s for s in table.sources if any(s in cell.published for cell in cells)]
 
@@ -92,15 +119,15 @@ def show_mean_iou(cell: Cell) -> str:
 def _detail_rows(table: Table) -> list[list[str]]:
     rows = [["method", "labeled", "mean IoU of each seed, %", *_DETAILS, "seconds per step"]]
     for fraction in table.labeled_images:
-        for method in table.methods:
-            if (cell := table.cells.get((method, fraction))) is None:
+        for name in table.rows:
+            if (cell := table.cells.get((name, fraction))) is None:
                 continue
             each = ", ".join(
                 f"{o.run.settings.seed}: {_number(o.mean_iou, 100)}" for o in cell.outcomes
             )
             rows.append(
                 [
-                    f"`{method}`",
+                    f"`{name}`",
                     f"{show_fraction(fraction)}, {cell.labeled_images}",
                     each or _NOTHING,
                     *(_number(cell.mean_of(key), factor) for key, factor in _DETAILS.values()),
@@ -130,7 +157,7 @@ def document(table: Table, command: str) -> dict[str, Any]:
 
 def _cell_document(cell: Cell) -> dict[str, Any]:
     return {
-        "method": cell.method,
+        "method": cell.row,
         "labeled_fraction": cell.labeled_fraction,
         "labeled_images": cell.labeled_images,
         "mean_iou": cell.mean_iou,

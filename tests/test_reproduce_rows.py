@@ -1,0 +1,62 @@
+"""Rows of a table with flags of their own, and the differences between rows."""
+
+import functools
+
+import pytest
+from planned_tables import finish, plan_table
+
+from tf_advseg import config
+from tf_advseg.reproduce import gather, write
+from tf_advseg.reproduce.rows import PUBLISHED, ROWS
+
+
+@pytest.fixture
+def planned(voc_folder, tmp_path):
+    return functools.partial(plan_table, voc_folder(train=8), tmp_path / "out")
+
+
+def test_rows_are_the_papers_unless_told_otherwise(planned):
+    assert [run.row for run in planned("--fractions", "1/2").runs] == list(PUBLISHED)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_each_rows_flags_are_train_pys_and_win_over_the_tables(name, planned):
+    [run] = planned("--fractions", "1/2", "--methods", name, "--ema_decay", "0.5").runs
+    assert run.settings.method == ROWS[name].method
+    assert run.folder.name == f"{name}-0.5-seed0"
+    assert run.title == f"{name} 1/2 seed 0"
+    assert config.train_config(list(run.arguments)) == run.settings
+    own = dict(zip(ROWS[name].flags[::2], ROWS[name].flags[1::2], strict=True))
+    assert run.settings.ema_decay == float(own.get("--ema_decay", "0.5"))
+
+
+def test_differences_are_of_the_same_seeds(planned):
+    made = planned(
+        "--fractions", "1/2,full", "--methods", "baseline,baseline_ema,semi", "--seeds", "0,1,2"
+    )
+    scores = {
+        ("baseline", 0): 0.50, ("baseline", 1): 0.60, ("baseline", 2): 0.70,
+        ("baseline_ema", 0): 0.52, ("baseline_ema", 1): 0.61, ("baseline_ema", 2): 0.76,
+        ("semi", 1): 0.55,
+    }  # fmt: skip
+    for run in made.runs:
+        if run.settings.labeled_fraction == 0.5 and (run.row, run.settings.seed) in scores:
+            finish(run, scores[run.row, run.settings.seed])
+    table = gather.gather(made)
+    cells = {row: table.cells[row, 0.5] for row in table.rows}
+    # Gains 2, 1 and 6 points: mean 3, deviation sqrt(7), over the root of 3.
+    found = gather.difference(cells["baseline_ema"], cells["baseline"])
+    assert (found.mean, found.standard_error) == pytest.approx((0.03, (7 / 3) ** 0.5 / 100))
+    assert found.seeds == 3
+    alone = gather.difference(cells["semi"], cells["baseline"])
+    assert (alone.mean, alone.standard_error, alone.seeds) == (pytest.approx(-0.05), None, 1)
+    text = write.markdown(table, "a command")
+    assert "| difference, % | 1/2 | full |" in text
+    assert "| `baseline_ema` - `baseline` | +3.00 ± 1.53 | - |" in text
+    assert "| `semi` - `baseline` | -5.00 | - |" in text
+
+
+def test_nothing_is_told_of_differences_where_there_are_none(planned):
+    made = planned("--fractions", "1/2", "--methods", "baseline,semi")
+    finish(made.runs[0], 0.5)
+    assert "Differences" not in write.markdown(gather.gather(made), "a command")
