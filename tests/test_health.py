@@ -72,7 +72,7 @@ def test_discriminator_that_has_won_is_told_with_figures_and_flags():
     lost_to = stretch(discriminator=0.04, selected_fraction=0.031)
     assert str(found(health.discriminator_won, lost_to)) == (
         "the discriminator has won: L_D is 0.040 in the steps 2001 to 2400, where 0.00 is the "
-        "least and 1.39 is of one that knows nothing; 3.1 % of the pixels pass T_semi. The "
+        "least and 1.39 is of one that knows nothing; 3.1 % of the pixels are selected. The "
         "segmenter learns little from it; in a new run, try --spectral_norm true, or "
         "--discriminator_learning_rate 2.5e-05 (now 0.0001), or --label_smoothing 0.1"
     )
@@ -107,8 +107,17 @@ def test_nothing_is_selected_after_semi_start(selected, first, tells):
     told = health.nothing_selected(config, stretch(first, selected_fraction=selected))
     assert (told is not None) == tells
     if tells:
-        assert f"{100 * selected:.2f} % of the unlabeled pixels pass T_semi 0.2" in told.what
+        assert f"{100 * selected:.2f} % of the unlabeled pixels pass t_semi 0.2" in told.what
         assert told.tries[0] == "--t_semi 0.1 (now 0.2)"
+
+
+def test_selection_by_probability_is_told_by_its_own_flag():
+    told = health.nothing_selected(
+        config_of("--method", "teacher"), stretch(3000, selected_fraction=0.0)
+    )
+    assert "0.00 % of the unlabeled pixels pass t_probability 0.9" in told.what
+    # There is no discriminator that could be to blame.
+    assert told.tries == ["--t_probability 0.45 (now 0.9)"]
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_config_shows_every_value_of_the_recipe(preset, runs):
     assert stored["normalization"] == own[preset]
     unset = {name for name, value in stored.items() if value is None}
     execution = {"data_service", "steps_per_execution", "profile"}
-    assert unset <= execution | {"labeled_list", "eval_size"}
+    assert unset <= execution | {"labeled_list", "eval_size", "selection"}
 
 
 @every_recipe

@@ -9,8 +9,9 @@ from tests.runs import call, one_line
 from tf_advseg import flags, textfile
 from tf_advseg.config import TrainConfig, resolve, stored_config
 from tf_advseg.data import splits
-from tf_advseg.data.catalog import read_classes, read_list
 from tf_advseg.data.classes import Classes
+from tf_advseg.data.classes_file import read_classes
+from tf_advseg.data.lists import read_list
 from tf_advseg.errors import InputError
 from tf_advseg.evaluation import results
 

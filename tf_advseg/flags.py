@@ -304,7 +304,7 @@ def from_text(cls: type, name: str, value: str) -> Any:
     try:
         return kind.parse(value)
     except (ValueError, KeyError):
-        shown = textfile.shown(value, 200)
+        shown = textfile.shown(value, _LONGEST_SHOWN)
         raise InputError(f"--{name} is {shown}; allowed: {kind.allowed}") from None
 
 

@@ -58,8 +58,8 @@ class Recipe:
       truth_peak: in 0-1, the least probability of the true class in what the discriminator is shown
         as truth; the rest is parted as the prediction parts it. 1 shows one-hot labels.
       instance_noise: standard deviation of what is added to all that the discriminator is shown.
-      discriminator_floor: the loss below which the discriminator stands still, so that it cannot
-        win; 0 for never.
+      discriminator_floor: the loss below which the discriminator learns nothing from it, so that
+        it cannot win; 0 for never. What it learned before carries it on for some steps.
       lambda_confidence: weight, in the discriminator's loss, of the cross-entropy of its second
         map, which tells right pixels of labeled images' predictions from wrong ones; 0 for none.
     """

@@ -237,7 +237,7 @@ class TrainConfig:
     discriminator_floor: float = flag(
         Recipe.discriminator_floor,
         number(0),
-        "let the discriminator stand still while its loss is below",
+        "let the discriminator learn nothing from its loss while that is below",
         group="method",
     )
     lambda_confidence: float = flag(

@@ -24,7 +24,6 @@ UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 #: Pillow's name of a format that the graph decodes -> how a whole file of it usually ends.
 _ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"\0\0\0\0IEND\xaeB`\x82"}
 _FORMATS = {"MPO": "JPEG"}  # A JPEG of several pictures, of which the first is shown.
-_EXIF_ORIENTATION = 0x0112
 
 
 def check_images(paths: Iterable[Path]) -> list[tuple[int, int]]:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from tf_advseg.data.catalog import Dataset, read_classes
+from tf_advseg.data.catalog import Dataset
+from tf_advseg.data.classes_file import read_classes
 from tf_advseg.data.splits import Split
 from tf_advseg.errors import InputError
 

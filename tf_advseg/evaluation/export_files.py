@@ -89,8 +89,11 @@ def check_graph(folder: Path) -> None:
 
 
 def _content(path: Path) -> bytes:
-    with path.open("rb") as file:
-        content = file.read(_MAX_GRAPH + 1)
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_GRAPH + 1)
+    except OSError as error:
+        raise InputError(f"--saved_model: cannot read {path}: {error.strerror}") from None
     if len(content) > _MAX_GRAPH:
         raise InputError(f"--saved_model: {path} is too large; allowed: {_MAX_GRAPH} bytes")
     return content

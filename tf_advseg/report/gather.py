@@ -47,7 +47,8 @@ _OF_A_CHECKPOINT = {"checkpoint", "scales", "flip", "sliding_window"}
 _TRAINING = (
     "preset", "labeled_fraction", "backbone", "head", "output_stride", "weights", "batch_size",
     "crop_size", "input_scale", "learning_rate", "discriminator_learning_rate", "lambda_adv",
-    "lambda_adv_unlabeled", "lambda_semi", "t_semi", "semi_start", "precision",
+    "lambda_adv_unlabeled", "lambda_semi", "t_semi", "t_probability", "selection", "semi_start",
+    "ema_decay", "precision",
 )  # fmt: skip
 
 _MOST_CONFUSIONS, _LEAST_SHARE = 6, 0.01

@@ -24,13 +24,18 @@ class Row:
 #: Of the paper's tables, in their order.
 PUBLISHED = ("baseline", "adv", "semi")
 
-#: The discriminator as it was published, whatever the preset has.
+#: The discriminator and the selection of the paper, whatever the preset has.
 _PUBLISHED_DISCRIMINATOR = (
     *("--spectral_norm", "false"),
     *("--discriminator_sees_image", "false"),
     *("--label_smoothing", "0"),
     *("--truth_peak", "1"),
     *("--lambda_confidence", "0"),
+    *("--discriminator_strides", "5"),
+    *("--instance_noise", "0"),
+    *("--discriminator_floor", "0"),
+    *("--adversarial_loss", "cross_entropy"),
+    *("--selection", "confidence"),
 )
 
 #: What may stand in --methods.

@@ -110,7 +110,10 @@ class _Trial:
         labels = tf.random.stateless_uniform(
             shape, [settings.seed, 1], 0, self._trainer.num_classes, tf.int32
         )
-        batch = {"labeled": (images, labels), "unlabeled": (images, tf.ones(shape, tf.bool))}
+        unlabeled = images, tf.ones(shape, tf.bool)
+        if self._trainer.recipe.teacher:
+            unlabeled += images, tf.zeros(shape, tf.bool)  # The harder view.
+        batch = {"labeled": (images, labels), "unlabeled": unlabeled}
         step = tf.function(self._trainer.train_step)
         return _seconds(lambda: step(batch)["loss"].numpy())
 
@@ -121,7 +124,7 @@ class _Trial:
 
         trainer = self._trainer
         predict = Predictor(
-            trainer.segmenter, trainer.discriminator, input_scale=self._settings.input_scale
+            trainer.evaluated, trainer.discriminator, input_scale=self._settings.input_scale
         )
         image = tf.zeros([1, *size, 3], tf.uint8)
         return _seconds(lambda: predict(image).class_ids.numpy())

@@ -22,9 +22,9 @@ _AT_MOST = _KEPT + 3
 class Checkpoints:
     """Writes and restores a trainer's checkpoints in RUN_DIR/checkpoints.
 
-    A checkpoint holds both networks, both optimizers, the step, the window of the curves, the best
-    mean IoU so far and the seconds spent training. The best by validation is kept in
-    checkpoints/best, besides the last ones.
+    A checkpoint holds the networks, averaged weights if there are any, both optimizers, the step,
+    the window of the curves, the best mean IoU so far and the seconds spent training. The best by
+    validation is kept in checkpoints/best, besides the last ones.
 
     Args:
       run_dir: the run's folder.

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from tf_advseg.config import TrainConfig
+from tf_advseg.recipe import BOTH, CONFIDENCE, PROBABILITY, WEIGHTED
 from tf_advseg.training import adversarial
 from tf_advseg.training.callbacks import EveryStep, Logs
 from tf_advseg.training.objective import CONFIDENCE_PREDICTED, CONFIDENCE_TRUE
@@ -28,6 +29,13 @@ _ALIKE = 0.02
 _FEW_SELECTED = 0.01
 #: Shares of the validation pixels: of one class as predicted, at least, and truly, at most.
 _ONE_CLASS, _SEVERAL_CLASSES = 0.99, 0.9
+#: How pixels are selected -> the settings that they must be above.
+_BOUNDS = {
+    CONFIDENCE: ("t_semi",),
+    PROBABILITY: ("t_probability",),
+    BOTH: ("t_semi", "t_probability"),
+    WEIGHTED: ("t_probability",),
+}
 _SMOOTHING = 0.1  # The challenge entry's label smoothing.
 
 
@@ -79,7 +87,7 @@ def discriminator_won(config: TrainConfig, stretch: Stretch) -> Finding | None:
     if loss - least >= _WON * (most - least):
         return None
     selected = means.get("selected_fraction")
-    passes = "" if selected is None else f"; {100 * selected:.1f} % of the pixels pass T_semi"
+    passes = "" if selected is None else f"; {100 * selected:.1f} % of the pixels are selected"
     return Finding(
         f"the discriminator has won: L_D is {loss:.3f} {stretch}, where {least:.2f} is the least "
         f"and {most:.2f} is of one that knows nothing{passes}. The segmenter learns little from it",
@@ -109,11 +117,14 @@ def nothing_selected(config: TrainConfig, stretch: Stretch) -> Finding | None:
     selected = stretch.means.get("selected_fraction")
     if selected is None or selected >= _FEW_SELECTED or stretch.first <= config.semi_start:
         return None
-    lower = [f"--t_semi {config.t_semi / 2:g} (now {config.t_semi:g})"] if config.t_semi else []
+    recipe = config.recipe()
+    bounds = {name: getattr(config, name) for name in _BOUNDS[recipe.selected_by]}
+    passed = " and ".join(f"{name} {value:g}" for name, value in bounds.items())
+    lower = [f"--{name} {v / 2:g} (now {v:g})" for name, v in bounds.items() if v]
     return Finding(
         f"L_semi has nothing to learn from: {100 * selected:.2f} % of the unlabeled pixels pass "
-        f"T_semi {config.t_semi:g} {stretch}",
-        [*lower, *_weaker_discriminator(config)],
+        f"{passed} {stretch}",
+        [*lower, *(_weaker_discriminator(config) if recipe.uses_discriminator else ())],
     )
 
 

@@ -41,6 +41,7 @@ _CHARTS = {
     },
     "discriminator": {
         "loss": ("discriminator/loss",),
+        "correctness": ("discriminator/correctness",),
         "confidence in true labels and in predictions": ("discriminator/confidence_.*",),
         "selected pixels: fraction": ("discriminator/selected_fraction",),
         "selected pixels: accuracy": ("discriminator/selected_accuracy",),
