@@ -40,7 +40,7 @@ _CHARTS = (
     _Chart(
         "Discriminator loss",
         (("training", _TRAIN, "discriminator/loss"),),
-        note="A discriminator that knows nothing has 1.39; 0 is one that tells every pixel.",
+        note="By the paper's loss 1.39 is of one that knows nothing, 0 of one that knows all.",
     ),
     _Chart(
         "Pixels above T_semi",

@@ -61,7 +61,7 @@ def check(argv: list[str]) -> None:
         _write(output, found)
     _show(found, settings.max_shown)
     for line in summary.summary(survey, found):
-        print(_printable(line))
+        print(textfile.printable(line))
     problems = [problem for problem in found if not problem.is_warning]
     if problems:
         wrong = {problem.path for problem in problems}
@@ -85,7 +85,7 @@ def _output(given: str | None, folder: Path) -> Path | None:
 
 
 def _write(path: Path, found: Sequence[Problem]) -> None:
-    lines = (f"{_severity(p)}\t{p.kind}\t{_printable(p.text)}\n" for p in found)
+    lines = (f"{_severity(p)}\t{p.kind}\t{textfile.printable(p.text)}\n" for p in found)
     try:
         textfile.write(path, "".join(lines))
     except OSError as error:
@@ -96,7 +96,7 @@ def _show(found: Sequence[Problem], limit: int | None) -> None:
     """Prints problems by kind, `limit` of each at most."""
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for problem in found:
-        groups[_severity(problem), problem.kind].append(_printable(problem.text))
+        groups[_severity(problem), problem.kind].append(textfile.printable(problem.text))
     for (severity, kind), texts in groups.items():
         print(f"{severity}: {kind} ({len(texts)})")
         for line in texts[:limit]:
@@ -109,8 +109,3 @@ def _show(found: Sequence[Problem], limit: int | None) -> None:
 
 def _severity(problem: Problem) -> str:
     return "warning" if problem.is_warning else "problem"
-
-
-def _printable(line: str) -> str:
-    """Returns a line that a terminal shows and does not obey: names may hold any character."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
