@@ -23,23 +23,24 @@ def samples(memory, files=lambda t: 7, folder=lambda t: 0):
 
 
 def test_line_is_that_of_the_samples_behind_the_warm_up():
-    # A warm-up of 7.5 minutes, and then 120 MiB and two files an hour.
+    # A warm-up of 15 minutes, and then 120 MiB and two files an hour.
     found = drift(
         samples(
-            memory=lambda t: 500 if t < 0.125 else 800 + 120 * t,
-            files=lambda t: 7 if t < 0.3125 else 8,
+            memory=lambda t: 500 if t < 0.249 else 800 + 120 * t,
+            files=lambda t: 7 if t < 0.375 else 8,
             folder=lambda t: 60 * t,
         )
     )
     assert found.memory_mib_per_hour == pytest.approx(120, rel=1e-3)
     assert found.memory_error == pytest.approx(0, abs=0.1)
     assert found.folder_mib_per_hour == pytest.approx(60, rel=1e-3)
-    assert found.minutes == pytest.approx(22.5, abs=0.1)
-    assert found.samples == 675
+    assert found.minutes == pytest.approx(15, abs=0.1)
+    assert found.samples == 450
+    assert found.warm_up_mib == (500,) * 10
     assert len(found.memory_mib) == 10 and found.memory_mib[0] < found.memory_mib[-1]
     assert found.files == (7, 8)
     # A step in the middle: 1.5 times its height over the time.
-    assert found.files_per_hour == pytest.approx(1.5 / 0.375, rel=0.02)
+    assert found.files_per_hour == pytest.approx(1.5 / 0.25, rel=0.02)
 
 
 def test_error_of_a_slope_is_that_of_least_squares():
@@ -57,7 +58,7 @@ def test_growth_is_told_and_noise_is_not():
     assert problems(noisy) == []
     leaks = drift(samples(memory=lambda t: 800 + 200 * t + 40 * rng.normal()))
     [line] = problems(leaks)
-    assert line.startswith("memory rose by ") and line.endswith("minutes; allowed: 32")
+    assert line.startswith("memory rose by ") and line.endswith("minutes; allowed: 16")
     opens = dataclasses.replace(noisy, files=(7, 12), threads=(15, 99))
     assert problems(opens) == [
         "files went from 7 to 12; allowed: 2 more",

@@ -77,7 +77,7 @@ def test_figures_of_the_real_parts_give_their_problems():
 
     fuzzed = FuzzFigures(2, 1, 0, {}, (Failure("list", 5, "a.txt: KeyError"),))
     assert soak.PARTS["fuzz"].problems(fuzzed) == ["list, --seed 5: a.txt: KeyError"]
-    flat = Drift(20, 600, (800.0,), 0.0, 1.0, (7, 7), 0.0, (15, 15), 0.0)
+    flat = Drift(20, 600, (790.0,), (800.0,), 0.0, 1.0, (7, 7), 0.0, (15, 15), 0.0)
     grown = GrowthFigures(9, flat, 9, 9, dataclasses.replace(flat, files=(4, 400)))
     [line] = soak.PARTS["growth"].problems(grown)
     assert line.startswith("serving: files went from 4 to 400")
