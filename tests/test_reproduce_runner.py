@@ -1,5 +1,6 @@
 """The runs of a table as processes: what is passed on, what is told, what is skipped."""
 
+import dataclasses
 import json
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.planned_tables import finish
 from tests.runs import ROOT, TINY, one_line
 from tf_advseg.errors import InputError, Interrupted
 from tf_advseg.lock import locked
@@ -212,6 +214,20 @@ def test_failed_run_does_not_keep_the_others_from_running(planned, monkeypatch, 
     assert begun == ["baseline 1/2 seed 0", "adv 1/2 seed 0"]
     assert capsys.readouterr().err == "failed: baseline 1/2 seed 0: it went wrong\n"
     assert "not finished" in (planned.output_dir / "results.md").read_text()
+
+
+def test_table_of_what_is_finished_begins_no_run(planned, monkeypatch):
+    monkeypatch.setattr(all_runs.runner, "train", lambda *_: pytest.fail("a run was begun"))
+    finish(planned.runs[1], 0.25)
+    only = dataclasses.replace(planned.own, table_only=True)
+    table = all_runs.run_all(dataclasses.replace(planned, own=only), "a command")
+    assert {row: cell.mean_iou for (row, _), cell in table.cells.items()} == {
+        "baseline": None,
+        "adv": 0.25,
+    }
+    lines = (planned.output_dir / "results.md").read_text().splitlines()
+    assert "| `baseline` | not finished |" in lines
+    assert "| `adv` | 25.00 |" in lines
 
 
 def test_second_process_in_the_folder_is_refused(planned, monkeypatch):

@@ -14,7 +14,9 @@ _BASELINE, _ADVERSARIAL, _UNLABELED = 1.0, 1.1, 2.1
 
 
 def run_all(planned: grid.Grid, command: str) -> gather.Table:
-    """Runs what is not finished, writes the table after each run, and returns it.
+    """Runs what is not finished, unless only the table is asked for; writes and returns that.
+
+    The table is written after each run.
 
     Args:
       planned: every run.
@@ -30,7 +32,8 @@ def run_all(planned: grid.Grid, command: str) -> gather.Table:
     except OSError as error:
         raise InputError(f"cannot make --output_dir {folder}: {error.strerror}") from None
     with locked(folder, f"another process works in --output_dir {folder}; allowed: another one"):
-        return _run_waiting(planned, command)
+        work = _write if planned.own.table_only else _run_waiting
+        return work(planned, command)
 
 
 def _run_waiting(planned: grid.Grid, command: str) -> gather.Table:

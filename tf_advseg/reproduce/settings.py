@@ -86,6 +86,9 @@ class ReproduceConfig:
     dry_run: bool = flag(
         False, switch(), "print the commands and how long they would take, and run nothing"
     )
+    table_only: bool = flag(
+        False, switch(), "run nothing, and write the table of the runs that are finished"
+    )
 
 
 def parse(argv: list[str] | None = None) -> tuple[ReproduceConfig, list[str]]:
