@@ -342,3 +342,10 @@ def test_plot_shows_each_seed_and_each_published_number(voc_table, tmp_path, mon
     assert published_lines["adv, paper"] == ([2, 4, 8], [71.0, 72.6, 74.9])
     assert sum(len(x) for _, x, _ in drawn["scatter"]) == 8
     assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_all_rows_of_a_plot_look_different():
+    from tf_advseg.reproduce import plot, rows
+
+    colors, markers = zip(*plot._STYLES)
+    assert len(set(colors)) == len(set(markers)) == len(plot._STYLES) >= len(rows.ROWS)

@@ -13,6 +13,7 @@ _SIZE, _DOTS_PER_INCH = (7.0, 4.2), 110  # Inches.
 # Told apart without colour too. The colours are Okabe and Ito's, for all kinds of colour vision.
 _STYLES = (
     ("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"),
+    ("#56B4E9", "P"), ("#000000", "X"), ("#888888", "*"),
 )  # fmt: skip
 _SOURCE_LINES = ("--", ":")
 _MARGIN = 1.2  # Beside the first and the last fraction, on the log scale.
