@@ -5,8 +5,9 @@ PY := $(VENV)/bin/python
 # requirements-gpu.txt adds the CUDA libraries: make venv REQUIREMENTS=requirements-gpu.txt
 REQUIREMENTS := requirements.txt
 # Two test processes at a time: each one that loads TensorFlow takes 1 to 2 GB of memory.
-# A file stays with one of them, so that what its tests share is made once.
-PYTEST_ARGS := -q -n 2 --dist loadfile
+# A file stays with one of them, so that what its tests share is made once; the files come in the
+# order of tests/conftest.py.
+PYTEST_ARGS := -q -n 2 --dist loadfile --no-loadscope-reorder
 DEMO_RUN := runs/demo
 DEMO_EXPORT := exports/demo
 # What is measured, and other flags: make bench PART=step BENCH_ARGS="--backbones small"

@@ -39,6 +39,21 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile(os.environ.get(PROPERTIES, "quick"))
 
 
+#: The files that take longest, which begin first: at the end, no process shall still be at one of
+#: them while the others have nothing left to do. The first makes the shared run, for which the
+#: files beside it need not wait.
+LONGEST = (
+    *("test_kills", "test_reference", "test_serving", "test_end_to_end", "test_reproduce_runner"),
+    *("test_recipes_end_to_end", "test_replicas", "test_bad_input", "test_backbones", "test_fuzz"),
+    *("test_objective", "test_initial_weights", "test_prepare_end_to_end", "test_no_network"),
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Puts the tests of LONGEST first."""
+    items.sort(key=lambda item: (*LONGEST, item.path.stem).index(item.path.stem))
+
+
 def pytest_configure(config):
     """Makes the folder of the shared run; of several processes, the one that starts the others."""
     if not hasattr(config, "workerinput"):

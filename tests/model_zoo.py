@@ -13,8 +13,8 @@ from tf_advseg.models.backbones import BackboneOptions
 LIGHT = ("small",)
 #: Two others with more blocks: whatever is tested is slow.
 HEAVY = ("resnet101", "densenet169")
-#: Slow to build: fast by itself, and slow with each head.
-SLOW_TO_PAIR = (*HEAVY, "densenet121")
+#: Slow to build: fast by itself, and slow with each head and at a second stride.
+SLOW_TO_BUILD = (*HEAVY, "densenet121")
 
 
 def backbones(fast):
@@ -46,9 +46,14 @@ def is_not_heavy(name):
     return name not in HEAVY
 
 
-every_pair = once("pair", pairs(lambda name: name not in SLOW_TO_PAIR))
+def is_quick(name):
+    return name not in SLOW_TO_BUILD
+
+
+every_pair = once("pair", pairs(is_quick))
 every_pair_costly = once("pair", pairs(is_light))
 every_backbone = once("strided", backbones(is_not_heavy))
+every_backbone_quick = once("strided", backbones(is_quick))
 every_backbone_costly = once("strided", backbones(is_light))
 
 

@@ -11,6 +11,7 @@ from model_zoo import (
     backbones,
     every_backbone,
     every_backbone_costly,
+    every_backbone_quick,
     is_not_heavy,
     once,
     picture,
@@ -75,7 +76,7 @@ def assert_subsampled_equals(strided, output_stride):
         assert np.abs(subsampled - wanted).max() <= 1e-5 * np.abs(wanted).max(), level
 
 
-@every_backbone
+@every_backbone_quick
 def test_network_of_stride_8_subsampled_equals_the_strided_one(strided):
     assert_subsampled_equals(strided, 8)
 

@@ -19,10 +19,16 @@ def fails(capsys):
     return functools.partial(fails_with, capsys)
 
 
+@pytest.fixture(scope="module")
+def load_run():
+    """As `saved_run.load_run`, which keeps what it has loaded."""
+    return functools.cache(saved_run.load_run)
+
+
 @pytest.fixture
-def load_once(monkeypatch):
+def load_once(monkeypatch, load_run):
     """Keeps loaded runs, for tests of what follows: building the networks takes seconds."""
-    monkeypatch.setattr(saved_run, "load_run", functools.cache(saved_run.load_run))
+    monkeypatch.setattr(saved_run, "load_run", load_run)
 
 
 def test_run_dir_that_cannot_be_made(tmp_path, fails):

@@ -2,12 +2,15 @@
 
 import functools
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
 from tests import damages
 from tests.folders import make_voc_folder
-from tests.runs import TINY, call, fails_with, one_line, script, shared_run
+from tests.runs import ROOT, TINY, call, fails_with, one_line, script, shared_run
 
 
 @pytest.fixture
@@ -115,7 +118,14 @@ def test_wrong_labeled_list(data, fails, content, says):
     fails("train", *flags, "--labeled_list", listed, says=("labeled.txt", says))
 
 
-@pytest.mark.parametrize("image_id", ["train_0", "val_1"])
+@pytest.mark.parametrize(
+    "image_id",
+    [
+        # A file that training cannot read is in test_unreadable.py too.
+        pytest.param("train_0", marks=pytest.mark.slow),
+        "val_1",
+    ],
+)
 def test_image_that_is_damaged_inside_is_found_when_it_is_read(data, fails, image_id):
     """Its header and its end are right, so that only decoding can tell."""
     name = damages.damage_inside(data, image_id)
@@ -133,6 +143,20 @@ def test_crop_larger_than_the_images_trains(data):
 
 # Without TensorFlow, which takes seconds to load
 
+#: Runs the scripts of the command lines that it is given, one after the other, and tells the code
+#: and the output of each.
+EACH = """
+import contextlib, io, json, sys
+from tests.runs import call
+for command in json.loads(sys.argv[1]):
+    with (
+        contextlib.redirect_stdout(io.StringIO()) as output,
+        contextlib.redirect_stderr(io.StringIO()) as errors,
+    ):
+        code = call(*command)
+    print(json.dumps([code, output.getvalue(), errors.getvalue()]))
+"""
+
 
 @pytest.fixture
 def no_tensorflow(tmp_path):
@@ -143,20 +167,38 @@ def no_tensorflow(tmp_path):
     return {"PYTHONPATH": str(package.parent)}
 
 
+def call_each(commands, env):
+    """Runs scripts in one process: (name, flag, ...); returns [code, output, errors] of each."""
+    lines = json.dumps([[str(part) for part in command] for command in commands])
+    done = subprocess.run(
+        [sys.executable, "-c", EACH, lines],
+        cwd=ROOT,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
 def test_flags_and_data_are_checked_without_tensorflow(data, no_tensorflow):
     damages.label_no_class(data)
-    for name, flags, says in (
-        ("train", ("--method", "magic"), "--method"),
-        ("train", train_flags(data, "--data_dir", data / "gone"), "gone"),
-        ("train", train_flags(data), "77"),
-        ("evaluate", ("--run_dir", data), str(data)),
-        ("evaluate", ("--run_dir", shared_run().folder, "--data_dir", data / "gone"), "gone"),
-        ("export", ("--output",), "--output"),
-    ):
-        done = script(name, *flags, env=no_tensorflow)
-        assert (done.returncode, done.stdout.count("\n")) == (2, 0), done.stderr
-        one_line(done.stderr, says)
-        assert len(done.stderr.splitlines()) == 1
+    finished, gone = ("--run_dir", shared_run().folder), ("--data_dir", data / "gone")
+    cases = [
+        (("train", "--method", "magic"), "--method"),
+        (("train", *train_flags(data, *gone)), "gone"),
+        (("train", *train_flags(data)), "77"),
+        (("evaluate", "--run_dir", data), str(data)),
+        (("evaluate", *finished, *gone), "gone"),
+        (("export", "--output"), "--output"),
+    ]
+    found = call_each([command for command, _ in cases], no_tensorflow)
+    for (_, says), (code, output, errors) in zip(cases, found, strict=True):
+        assert (code, output.count("\n")) == (2, 0), errors
+        one_line(errors, says)
+        assert len(errors.splitlines()) == 1
 
 
 def test_help_and_finished_runs_need_no_tensorflow(no_tensorflow):

@@ -41,6 +41,7 @@ def test_too_little_memory_is_told_in_one_line(error, reason):
     assert str(caught.value) == f"out of memory in a step{reason}; try less"
 
 
+@pytest.mark.slow  # TensorFlow waits for ten seconds, in case memory is freed.
 def test_allocation_that_tensorflow_refuses_is_told():
     tebibytes = [2**22, 2**22]
     with (

@@ -174,8 +174,11 @@ def sketched_norm(sketch):
 
 
 #: One geometry is enough here: aligned corners are those of the authors' recipe, and `semi` has all
-#: terms of `adv`.
-LONG = ("baseline-halfpixel", "baseline-aligned", "adv-aligned", "adv-halfpixel", "semi-aligned")
+#: terms of `adv` and `baseline`. The logits at an even size are in test_initial_weights.py.
+LONG = (
+    *("baseline-halfpixel", "baseline-aligned", "baseline-even"),
+    *("adv-aligned", "adv-halfpixel", "semi-aligned"),
+)
 
 
 @pytest.mark.parametrize(

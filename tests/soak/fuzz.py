@@ -111,10 +111,11 @@ def _outcomes(inputs: int, seed: int, table: str, seconds: float) -> Iterator[tu
         with _Worker(table, number, end - number) as worker:
             while number < end:
                 if worker.answer(_START_SECONDS) != [number]:
-                    raise RuntimeError(f"the reading process did not start: {worker.ending()}")
+                    ending = worker.ending(seconds)
+                    raise RuntimeError(f"the reading process did not start: {ending}")
                 answer = worker.answer(seconds)
                 if answer is None:
-                    yield number, FAILED, worker.ending()
+                    yield number, FAILED, worker.ending(seconds / 2)
                     number += 1
                     break
                 yield tuple(answer)
@@ -166,11 +167,11 @@ class _Worker:
             return None
         return json.loads(line) if line else None
 
-    def ending(self) -> str:
-        """Returns how it ended, or that it has not."""
+    def ending(self, seconds: float) -> str:
+        """Returns how it ended, or that it has not in so many seconds."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             # A dump of memory may be under way.
-            code = self._process.wait(timeout=10)
+            code = self._process.wait(timeout=seconds)
             self._log.seek(0)
             lines = self._log.read().decode(errors="replace").splitlines()
             return f"the process ended with code {code}: " + " / ".join(lines[-_LAST_LINES:])
