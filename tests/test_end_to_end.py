@@ -12,7 +12,7 @@ from PIL import Image
 from tests.folders import COLORS, VOID, make_voc_folder
 from tests.report_pages import read_markdown, read_page
 from tests.runs import STEPS, TINY, call, copy_of, script, shared_run
-from tf_advseg.config import TrainConfig
+from tf_advseg.train_options import TrainConfig
 
 #: What every results.json must hold, whatever else it does.
 CONTRACT_KEYS = {

@@ -7,7 +7,8 @@ import pytest
 
 from tests import event_files
 from tests.runs import TINY, call
-from tf_advseg.config import TrainConfig, train_config
+from tf_advseg.config import train_config
+from tf_advseg.train_options import TrainConfig
 from tf_advseg.training import health
 
 #: Of a run that goes well: the demo's, at its end.

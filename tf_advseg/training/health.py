@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from tf_advseg.config import TrainConfig
 from tf_advseg.recipe import BOTH, CONFIDENCE, PROBABILITY, WEIGHTED
+from tf_advseg.train_options import TrainConfig
 from tf_advseg.training import adversarial
 from tf_advseg.training.callbacks import EveryStep, Logs
 from tf_advseg.training.objective import CONFIDENCE_PREDICTED, CONFIDENCE_TRUE

@@ -22,8 +22,8 @@ from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams import summary as hparams
 
 from tf_advseg import flags
-from tf_advseg.config import TrainConfig
 from tf_advseg.errors import InputError
+from tf_advseg.train_options import TrainConfig
 from tf_advseg.training import tensorboard, unwritable
 from tf_advseg.training.tensorboard import BEST, MEAN_IOU, PIXEL_ACCURACY
 
