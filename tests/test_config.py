@@ -333,6 +333,7 @@ def test_config_and_data_checks_leave_tensorflow_out():
         "import sys\n"
         "from tf_advseg import cli, config, progress\n"
         "from tf_advseg.data import catalog, files, labels, shapes, splits\n"
+        "from tf_advseg.reproduce import all_runs, timing\n"
         "print({'tensorflow', 'keras', 'tensorflow_addons'} & set(sys.modules))"
     )
     result = run_python(["-c", code], {**os.environ, "PYTHONPATH": str(ROOT)})
