@@ -38,13 +38,14 @@ _CHARTS = {
         "total": ("loss/total",),
         "adversarial": ("loss/adversarial_.*",),
         "semi-supervised": ("loss/semi_supervised",),
+        "unlabeled pixels in it: fraction": ("semi_supervised/selected_fraction",),
     },
     "discriminator": {
         "loss": ("discriminator/loss",),
         "correctness": ("discriminator/correctness",),
         "confidence in true labels and in predictions": ("discriminator/confidence_.*",),
-        "selected pixels: fraction": ("discriminator/selected_fraction",),
-        "selected pixels: accuracy": ("discriminator/selected_accuracy",),
+        "validation pixels above T_semi: fraction": ("discriminator/selected_fraction",),
+        "validation pixels above T_semi: accuracy": ("discriminator/selected_accuracy",),
     },
     "scores on validation images": {
         "mean IoU": ("validation/mean_iou", "validation/best_mean_iou"),
