@@ -10,10 +10,16 @@ from pathlib import Path
 from tf_advseg import flags, registry
 from tf_advseg.errors import InputError
 from tf_advseg.options import FULL, RANDOM_CROP
-from tf_advseg.recipe import COIN_FLIP
+from tf_advseg.recipe import COIN_FLIP, CROSS_ENTROPY
 from tf_advseg.train_options import TrainConfig
 
-#: Flag -> what it means nothing beside.
+
+def _without_semi(config: TrainConfig) -> str:
+    return "" if config.lambda_semi else "--lambda_semi 0"
+
+
+#: Flag -> what it means nothing beside. That is no method that merely lacks the flag's term: all
+#: methods of a table are given the same flags. But none may select by other than it is told.
 _IDLE = {
     "eval_size": lambda c: c.eval_protocol == FULL and f"--eval_protocol {FULL}",
     "discriminator_momentum": lambda c: (
@@ -24,6 +30,15 @@ _IDLE = {
     ),
     "head_dilations": lambda c: c.head != "deeplabv2" and f"--head {c.head}",
     "random_scale": lambda c: c.crop_rule != "scale" and f"--crop_rule {c.crop_rule}",
+    "selection": lambda c: c.recipe().selected_by != c.selection and f"--method {c.method}",
+    # 0 is what the other losses have in any case.
+    "label_smoothing": lambda c: (
+        c.label_smoothing
+        and c.adversarial_loss != CROSS_ENTROPY
+        and f"--adversarial_loss {c.adversarial_loss}"
+    ),
+    "semi_start": _without_semi,
+    "t_probability": _without_semi,
 }
 
 
