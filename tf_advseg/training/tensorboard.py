@@ -20,7 +20,8 @@ from tf_advseg.training.callbacks import EveryStep, Logs
 from tf_advseg.training.objective import CONFIDENCES
 from tf_advseg.training.precision import loss_scale
 from tf_advseg.training.stopwatch import Stopwatch
-from tf_advseg.training.trainer import SKIPPED, AdversarialTrainer
+from tf_advseg.training.tracked import SKIPPED
+from tf_advseg.training.trainer import AdversarialTrainer
 from tf_advseg.training.window import Window
 
 #: The runs that TensorBoard finds in the folder.
