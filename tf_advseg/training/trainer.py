@@ -9,7 +9,7 @@ import tensorflow as tf
 from tf_advseg.data.coin import is_labeled_step
 from tf_advseg.evaluation.metrics import MeanIoU
 from tf_advseg.models.segmenter import head_variables
-from tf_advseg.recipe import COIN_FLIP, Recipe
+from tf_advseg.recipe import COIN_FLIP, ONE_BATCH, SEPARATE, Recipe
 from tf_advseg.training import averages, losses, replicas, tracked
 from tf_advseg.training.objective import Batch, Maps, Objective
 from tf_advseg.training.precision import loss_scale, scale_loss, skipped, unscale_gradients
@@ -41,6 +41,10 @@ class AdversarialTrainer(keras.Model):
         now and after each step; needed by a recipe that averages weights.
       seed: of the coin and of noise; that of the data set, if it yields one kind of images a step.
 
+    Raises:
+      ValueError: a network that the recipe needs is missing, or it has a teacher without averages
+        or with a coin.
+
     Attributes:
       step: int64 variable, the number of steps taken. It is the trainer's own because `fit` sets
         Keras' counter back to zero.
@@ -62,6 +66,13 @@ class AdversarialTrainer(keras.Model):
             raise ValueError("this recipe has adversarial terms and needs a discriminator")
         if recipe.ema_decay and averaged is None:
             raise ValueError("this recipe averages weights and needs a network for them")
+        if recipe.teacher and not recipe.ema_decay:
+            raise ValueError("this recipe has a teacher and needs an ema_decay above 0")
+        if recipe.teacher and recipe.mixing == COIN_FLIP:
+            raise ValueError(
+                "this recipe has a teacher, which needs labeled and unlabeled images in each step, "
+                f"and the mixing {COIN_FLIP}; allowed: {ONE_BATCH} or {SEPARATE}"
+            )
         self.segmenter = segmenter
         self.discriminator = discriminator if recipe.uses_discriminator else None
         self.averaged = averaged if recipe.ema_decay else None
