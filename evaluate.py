@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tf_advseg import cli, config
 from tf_advseg.errors import InputError
 from tf_advseg.evaluation import results
-from tf_advseg.options import FULL, RANDOM_CROP
+from tf_advseg.options import FULL, RANDOM_CROP, EvaluateConfig
 
 if TYPE_CHECKING:
     from tf_advseg.data.classes import Classes
@@ -54,7 +54,7 @@ def main() -> None:
         evaluate_split(settings, subject, task)
 
 
-def open_subject(settings: config.EvaluateConfig) -> "Subject":
+def open_subject(settings: EvaluateConfig) -> "Subject":
     """Loads the run's checkpoint, or the export in its place."""
     from tf_advseg.evaluation import subject
 
@@ -69,7 +69,7 @@ def open_subject(settings: config.EvaluateConfig) -> "Subject":
     return export
 
 
-def evaluate_split(settings: config.EvaluateConfig, subject: "Subject", task: Task) -> None:
+def evaluate_split(settings: EvaluateConfig, subject: "Subject", task: Task) -> None:
     """Evaluates the images of a split, prints the tables, and writes the results and the report."""
     from tf_advseg.evaluation import masks, tables
 
@@ -118,9 +118,7 @@ def write_results(output: Path, values: dict[str, Any]) -> None:
         raise InputError(f"cannot write {output}: {error.strerror}") from None
 
 
-def choose_task(
-    settings: config.EvaluateConfig, trained: dict[str, Any], classes: "Classes"
-) -> Task:
+def choose_task(settings: EvaluateConfig, trained: dict[str, Any], classes: "Classes") -> Task:
     """Returns which files are evaluated, and what of an image is seen.
 
     Args:
@@ -140,7 +138,7 @@ def choose_task(
 
 
 def protocol_values(
-    settings: config.EvaluateConfig, trained: dict[str, Any], classes: "Classes"
+    settings: EvaluateConfig, trained: dict[str, Any], classes: "Classes"
 ) -> dict[str, Any]:
     """Returns the values of the Protocol: as the flags say, or else as the run was validated."""
     name = settings.eval_protocol or trained["eval_protocol"]
@@ -163,7 +161,7 @@ def protocol_values(
 
 
 def split_files(
-    settings: config.EvaluateConfig, trained: dict[str, Any], classes: "Classes"
+    settings: EvaluateConfig, trained: dict[str, Any], classes: "Classes"
 ) -> "LabeledFiles":
     """Finds and checks the images and labels to evaluate.
 
@@ -204,14 +202,14 @@ def run_values(run_dir: Path, subject: "Subject") -> dict[str, Any]:
     }
 
 
-def batch_limit(settings: config.EvaluateConfig) -> "BatchLimit | None":
+def batch_limit(settings: EvaluateConfig) -> "BatchLimit | None":
     """Returns the limit of a batch that the flags ask for; None for what suits the device."""
     from tf_advseg.evaluation.batching import BatchLimit
 
     return settings.batch_size and BatchLimit(settings.batch_size)
 
 
-def segment_folder(settings: config.EvaluateConfig, subject: "Subject") -> None:
+def segment_folder(settings: EvaluateConfig, subject: "Subject") -> None:
     """Writes a mask for each image of a folder."""
     from tf_advseg.evaluation import masks
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tf_advseg import cli, cluster, config, resume
 from tf_advseg.errors import InputError
 from tf_advseg.evaluation import results
+from tf_advseg.train_options import TrainConfig
 
 if TYPE_CHECKING:
     from tf_advseg.data.catalog import Dataset
@@ -31,7 +32,7 @@ def main() -> None:
         train(settings, workers)
 
 
-def train(settings: config.TrainConfig, workers: cluster.Cluster) -> None:
+def train(settings: TrainConfig, workers: cluster.Cluster) -> None:
     """Trains a run, and says how well; of several workers each calls it."""
     run_dir = Path(settings.run_dir)
     finished = results.read(run_dir / results.RESULTS_FILE)
@@ -55,7 +56,7 @@ def train(settings: config.TrainConfig, workers: cluster.Cluster) -> None:
     print(f"results in {run_dir / results.RESULTS_FILE}")
 
 
-def open_files(settings: config.TrainConfig) -> "TrainingFiles":
+def open_files(settings: TrainConfig) -> "TrainingFiles":
     """Finds, checks and splits the data, and says what it found."""
     from tf_advseg.data import files
 
@@ -80,7 +81,7 @@ def open_files(settings: config.TrainConfig) -> "TrainingFiles":
     return found
 
 
-def choose_split(settings: config.TrainConfig, dataset: "Dataset") -> "Split":
+def choose_split(settings: TrainConfig, dataset: "Dataset") -> "Split":
     """Returns the split of the run that is resumed, or draws the one that the flags ask for.
 
     Raises:

@@ -18,8 +18,8 @@ from benchmarks.step_cost import (
     prediction_seconds,
     seconds,
 )
+from tf_advseg.reproduce.rows import PUBLISHED
 
-METHODS = ("baseline", "adv", "semi")
 VOC = Step(size=(321, 321), num_classes=21, batch_size=10)
 LARGE_CROP = dataclasses.replace(VOC, size=(513, 513))
 CITYSCAPES = Step(size=(512, 1024), num_classes=19, batch_size=2)
@@ -44,8 +44,8 @@ TASKS = {
     "cityscapes": Task(CITYSCAPES, 40_000, 500, (1024, 2048)),
 }
 
-#: Table -> data set, and how many runs of each method it has.
-PUBLISHED = {
+#: Table of the paper -> data set, and how many runs of each method it has.
+TABLES = {
     "VOC, 1/8 to full": ("voc2012", {"baseline": 4, "adv": 4, "semi": 3}),
     "Cityscapes, 1/8 to full": ("cityscapes", {"baseline": 4, "adv": 4, "semi": 3}),
     "lambda_adv, 6 values": ("voc2012", {"baseline": 1, "adv": 5}),
@@ -73,8 +73,8 @@ def named(step: Step) -> str:
 
 
 def each_method(steps: Iterable[Step] = (VOC, LARGE_CROP, CITYSCAPES)) -> list[Step]:
-    """Returns the steps with each method."""
-    return [dataclasses.replace(step, method=method) for step in steps for method in METHODS]
+    """Returns the steps with each of the paper's methods."""
+    return [dataclasses.replace(step, method=method) for step in steps for method in PUBLISHED]
 
 
 def forward_rows() -> Rows:
@@ -124,7 +124,7 @@ def fits(step: Step, gpu: Gpu) -> bool:
 
 def table_rows() -> Rows:
     """Yields the hours of each published table on one GPU of each kind, in mixed precision."""
-    for name, (data_set, runs) in PUBLISHED.items():
+    for name, (data_set, runs) in TABLES.items():
         hours = (
             sum(count * run_hours(TASKS[data_set], method, gpu) for method, count in runs.items())
             for gpu in GPUS

@@ -6,12 +6,13 @@ from typing import Any, TypeVar
 
 from tf_advseg import flags
 from tf_advseg.flags import Kind, boolean, flag, integer, text
+from tf_advseg.reproduce.rows import PUBLISHED
 
 #: How the command is called, before the name of a part.
 PROGRAM = "python -m benchmarks"
 
 BACKBONES = ("small", "resnet50", "resnet101")
-METHODS = ("baseline", "adv", "semi")
+METHODS = PUBLISHED  # The PyTorch reference has no others.
 PRECISIONS = ("float32", "bfloat16")
 BATCH_NORMS = ("frozen", "train", "frozen_affine")
 

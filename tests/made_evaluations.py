@@ -6,14 +6,15 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from tf_advseg.config import EvaluateConfig, TrainConfig
 from tf_advseg.data.classes import Classes
 from tf_advseg.data.files import LabeledFiles
 from tf_advseg.evaluation import masks, tables
 from tf_advseg.evaluation.inference import Prediction
 from tf_advseg.evaluation.protocols import Protocol
 from tf_advseg.evaluation.subject import Subject
+from tf_advseg.options import EvaluateConfig
 from tf_advseg.report.gather import Evaluation
+from tf_advseg.train_options import TrainConfig
 
 # Names that would break a page or a table; "never" is in no image.
 NAMES = ("sky", "<b>&", "never", "a|b*_c_")

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tf_advseg import config, flags
-from tf_advseg.config import CONFIG_FILE, TrainConfig, evaluate_config, export_config, train_config
+from tf_advseg import flags
+from tf_advseg.config import CONFIG_FILE, evaluate_config, export_config, train_config
 from tf_advseg.errors import InputError
+from tf_advseg.presets import PRESETS
+from tf_advseg.train_options import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -51,7 +53,7 @@ def test_no_flag_is_the_demo(in_empty_folder):
     assert settings.dataset == "shapes"
     assert settings.run_dir == "runs/demo"
     assert settings.data_dir == str(in_empty_folder / "data" / "shapes")
-    for name, value in config.PRESETS["demo"].items():
+    for name, value in PRESETS["demo"].items():
         assert getattr(settings, name) == value
 
 
@@ -62,11 +64,11 @@ def test_another_dataset_has_the_default_preset():
     assert settings.run_dir == "runs/folder-semi-1-0"
 
 
-@pytest.mark.parametrize("preset", config.PRESETS)
+@pytest.mark.parametrize("preset", PRESETS)
 def test_presets_resolve_to_allowed_values(preset):
     settings = train_config(["--preset", preset])
     assert settings.preset == preset
-    for name, value in config.PRESETS[preset].items():
+    for name, value in PRESETS[preset].items():
         assert getattr(settings, name) == value
     for field in dataclasses.fields(TrainConfig):
         value = getattr(settings, field.name)
@@ -75,11 +77,11 @@ def test_presets_resolve_to_allowed_values(preset):
 
 
 def test_flag_beats_preset_and_preset_beats_default():
-    assert TrainConfig.batch_size != config.PRESETS["paper"]["batch_size"]
+    assert TrainConfig.batch_size != PRESETS["paper"]["batch_size"]
     settings = train_config(["--preset", "paper", "--steps", "80", "--learning_rate", "0.5"])
     assert settings.steps == 80
     assert settings.learning_rate == 0.5
-    assert settings.batch_size == config.PRESETS["paper"]["batch_size"]
+    assert settings.batch_size == PRESETS["paper"]["batch_size"]
     assert settings.momentum == TrainConfig.momentum
 
 
@@ -331,6 +333,7 @@ def test_config_and_data_checks_leave_tensorflow_out():
         "import sys\n"
         "from tf_advseg import cli, config, progress\n"
         "from tf_advseg.data import catalog, files, labels, shapes, splits\n"
+        "from tf_advseg.reproduce import all_runs, timing\n"
         "print({'tensorflow', 'keras', 'tensorflow_addons'} & set(sys.modules))"
     )
     result = run_python(["-c", code], {**os.environ, "PYTHONPATH": str(ROOT)})

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.folders import COLORS, VOID, make_voc_folder
 from tests.report_pages import read_markdown, read_page
 from tests.runs import STEPS, TINY, call, copy_of, script, shared_run
-from tf_advseg.config import TrainConfig
+from tf_advseg.train_options import TrainConfig
 
 #: What every results.json must hold, whatever else it does.
 CONTRACT_KEYS = {
@@ -217,8 +217,8 @@ def check_report(written, values):
     assert {image_id for image_id, _, _ in told["image"][1:]} == {f"val_{i}" for i in range(3)}
     charts = [chart.one("h3").text for chart in page.by_id("training").all("figure")]
     assert charts == [
-        *("Cross-entropy", "Mean IoU", "Discriminator loss", "Pixels above T_semi"),
-        "The discriminator's confidence",
+        *("Cross-entropy", "Mean IoU", "Discriminator loss"),
+        *("Pixels in L_semi", "Pixels above T_semi", "The discriminator's confidence"),
     ]
     curves = {row[0]: row[1:5] for row in told["curve"][1:]}
     trained = f"{100 * values['mean_iou']:.2f} %"
@@ -226,7 +226,7 @@ def check_report(written, values):
     # Each curve that a report looks for is one that training writes.
     assert set(curves) == {
         *("Cross-entropy, training", "Cross-entropy, validation", "Mean IoU, validation"),
-        *("Discriminator loss, training", "Pixels above T_semi, training"),
+        *("Discriminator loss, training", "Pixels in L_semi, training"),
         *("Pixels above T_semi, validation", "The discriminator's confidence, true labels"),
         "The discriminator's confidence, predictions",
     }

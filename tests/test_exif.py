@@ -11,7 +11,7 @@ from PIL import Image
 from test_decode import encoded, exif_block, garbage, picture
 
 from tests.soak.mutators import MUTATORS
-from tf_advseg.data import exif, images
+from tf_advseg.data import exif, images, jpeg
 from tf_advseg.data.decode import decode_image, exif_orientation
 
 in_graph = tf.function(
@@ -20,7 +20,7 @@ in_graph = tf.function(
 
 
 def assert_alike(files):
-    found = [exif.orientation(data[: exif.PREFIX_BYTES]) for data in files]
+    found = [exif.orientation(data[: jpeg.PREFIX_BYTES]) for data in files]
     assert found == [int(in_graph(data)) for data in files]
     return found
 

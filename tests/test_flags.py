@@ -6,8 +6,9 @@ import json
 import pytest
 
 from tf_advseg import flags
-from tf_advseg.config import EvaluateConfig, ExportConfig, TrainConfig
 from tf_advseg.errors import InputError
+from tf_advseg.options import EvaluateConfig, ExportConfig
+from tf_advseg.train_options import TrainConfig
 
 #: Values of TrainConfig that are not the default; a field that is not here is tested with its own.
 VALUES = {

@@ -7,7 +7,8 @@ import pytest
 
 from tests import event_files
 from tests.runs import TINY, call
-from tf_advseg.config import TrainConfig, train_config
+from tf_advseg.config import train_config
+from tf_advseg.train_options import TrainConfig
 from tf_advseg.training import health
 
 #: Of a run that goes well: the demo's, at its end.
@@ -79,6 +80,9 @@ def test_discriminator_that_has_won_is_told_with_figures_and_flags():
     have = ("--spectral_norm", "true", "--label_smoothing", "0.1")
     told = found(health.discriminator_won, stretch(discriminator=0.33), *have)
     assert told.tries == ["--discriminator_learning_rate 2.5e-05 (now 0.0001)"]
+    # Only the cross-entropy has a target that could be smoothed.
+    hinge = ("--spectral_norm", "true", "--adversarial_loss", "hinge")
+    assert found(health.discriminator_won, stretch(discriminator=0.01), *hinge).tries == told.tries
 
 
 @pytest.mark.parametrize(

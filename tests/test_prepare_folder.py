@@ -225,9 +225,27 @@ def test_foreign_manifest(made, tmp_path, fails):
     prepare("voc2012", "--data_dir", folder, *archives)
     whole = '{"data_set": "voc2012", "choices": %s, "lists": %s, "archives": %s}'
     wrong = [whole % words for words in (("{}", "[]", "[]"), ("1", "{}", "[]"), ("{}", "{}", "1"))]
-    for text in ("", "[]", "{}", *wrong, whole % ("{}", "{}", "[{}]")):
+    for text in ("[]", "7", "{}", *wrong, whole % ("{}", "{}", "[{}]")):
         (folder / "prepare.json").write_text(text)
         fails("--data_dir", folder, *archives, says="prepare.json is not what this command writes")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it is no JSON: Expecting value: line 1 column 1"),
+        (b'{"lists": {}, "lists": {}}', "it has the key 'lists' twice"),
+        (b'{"data_set": "\xff"}', "it is no UTF-8 text"),
+        (b" " * (2**20 + 1), "it is too large; allowed: 1048576 bytes"),
+    ],
+    ids=["cut off", "key twice", "no text", "large"],
+)
+def test_manifest_that_cannot_be_read_says_why(content, reason, tmp_path):
+    (tmp_path / "prepare.json").write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        layout.stored_manifest(Folder(tmp_path))
+    said = str(caught.value)
+    assert said.startswith(f"cannot read {tmp_path / 'prepare.json'}: ") and reason in said
 
 
 def test_folder_that_cannot_be_made_or_is_busy(made, tmp_path, fails):

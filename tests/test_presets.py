@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from tf_advseg import flags
 from tf_advseg.config import preset_warnings, train_config
 from tf_advseg.errors import InputError
 from tf_advseg.presets import FOR_DATASET, PRESETS
@@ -178,12 +179,50 @@ def test_batch_norm_of_pretrained_weights_is_frozen_unless_told():
         (["--crop_rule", "area", "--random_scale", "1,1"], "beside --crop_rule area"),
         (["--crop_rule", "area", "--input_scale", "0.5"], "--input_scale 0.5 means nothing"),
         (["--discriminator_outputs", "3"], "one of 1, 2"),
+        (
+            ["--method", "teacher", "--selection", "weighted"],
+            "--selection means nothing beside --method teacher; allowed: one of them",
+        ),
+        (
+            ["--label_smoothing", "0.1", "--adversarial_loss", "hinge"],
+            "--label_smoothing means nothing beside --adversarial_loss hinge",
+        ),
+        (
+            ["--adversarial_loss", "least_squares", "--label_smoothing", "0.1"],
+            "--label_smoothing means nothing beside --adversarial_loss least_squares",
+        ),
+        (
+            ["--lambda_semi", "0", "--semi_start", "5"],
+            "--semi_start means nothing beside --lambda_semi 0",
+        ),
+        (
+            ["--lambda_semi", "0", "--t_probability", "0.5"],
+            "--t_probability means nothing beside --lambda_semi 0",
+        ),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(argv, words):
     with pytest.raises(InputError) as error:
         train_config(argv)
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--method", "teacher", "--selection", "probability"],  # As it does in any case.
+        *(["--method", m, "--selection", "both"] for m in ("baseline", "adv", "semi", "semi_plus")),
+        ["--adversarial_loss", "hinge", "--label_smoothing", "0"],
+        ["--lambda_semi", "0", "--t_semi", "0.3"],  # Validation has it too.
+        # What a preset has is left alone.
+        ["--preset", "challenge", "--adversarial_loss", "hinge"],
+        ["--preset", "paper", "--lambda_semi", "0"],
+    ],
+)
+def test_flag_that_changes_something_or_is_a_presets_is_taken(argv):
+    settings = train_config(argv)
+    for flag, value in zip(argv[::2], argv[1::2]):
+        assert flags.to_text(getattr(settings, flag.removeprefix("--"))) == value
 
 
 def test_coin_flip_is_no_trouble_to_a_method_without_unlabeled_images():

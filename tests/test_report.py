@@ -11,10 +11,10 @@ from PIL import Image
 from tests.made_evaluations import CLASSES, NAMES, SIZE, WRONG, evaluate
 from tests.report_pages import read_markdown, read_page, read_table
 from tests.test_report_curves import write_events
-from tf_advseg.config import EvaluateConfig
 from tf_advseg.data.classes import Classes
 from tf_advseg.errors import InputError
 from tf_advseg.evaluation.protocols import Protocol
+from tf_advseg.options import EvaluateConfig
 from tf_advseg.report import gather, html, markdown, write
 
 

@@ -72,6 +72,8 @@ def test_charts_hold_the_curves_that_there_are(tmp_path):
     write_events(validation, 100, {40: 1.5})
     write_events(validation, 101, {20: 0.25, 40: 0.5}, tag="validation/mean_iou")
     write_events(train, 102, {40: 0.75}, tag="discriminator/confidence_true")
+    write_events(train, 103, {40: 0.875}, tag="semi_supervised/selected_fraction")
+    write_events(validation, 102, {40: 0.125}, tag="discriminator/selected_fraction")
     assert [(chart.title, chart.percent, chart.lines) for chart in read_curves(tmp_path)] == [
         (
             "Cross-entropy",
@@ -79,6 +81,9 @@ def test_charts_hold_the_curves_that_there_are(tmp_path):
             (Line("training", (20, 40), (2.0, 1.0)), Line("validation", (40,), (1.5,))),
         ),
         ("Mean IoU", True, (Line("validation", (20, 40), (0.25, 0.5)),)),
+        # Not one chart: by --selection they may be as far apart as here.
+        ("Pixels in L_semi", True, (Line("training", (40,), (0.875,)),)),
+        ("Pixels above T_semi", True, (Line("validation", (40,), (0.125,)),)),
         ("The discriminator's confidence", True, (Line("true labels", (40,), (0.75,)),)),
     ]
 

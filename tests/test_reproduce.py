@@ -180,6 +180,8 @@ def test_steps_of_an_interrupted_run_are_known(planned):
     for step in (5, 10, 9):
         (run.folder / "checkpoints" / f"step-{step}.index").touch()
     assert gather.steps_taken(run) == 10
+    (run.folder / "checkpoints" / "step-20 (copy).index").touch()
+    assert gather.steps_taken(run) == 10
 
 
 def test_only_the_last_step_finishes_a_run(planned):

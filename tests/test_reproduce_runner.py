@@ -10,12 +10,16 @@ import time
 from types import SimpleNamespace
 
 import pytest
+import tensorflow as tf
+from tiny_networks import tiny_discriminator, tiny_segmenter
 
 from tests.planned_tables import finish
 from tests.runs import ROOT, TINY, one_line
 from tf_advseg.errors import InputError, Interrupted
 from tf_advseg.lock import locked
 from tf_advseg.reproduce import all_runs, grid, runner, settings, timing
+from tf_advseg.training import run
+from tf_advseg.training.trainer import AdversarialTrainer
 
 
 def run_of(script, tmp_path):
@@ -259,6 +263,51 @@ def test_time_of_new_runs_is_tried_on_this_machine(planned):
     (run.folder / "checkpoints").mkdir(parents=True)
     (run.folder / "checkpoints" / "step-3.index").touch()
     assert timing.seconds_left(planned, run, pace) == 20 + 2 + 3 * 0.5
+
+
+@pytest.fixture
+def without_graphs():
+    """A step that is taken once is not worth tracing it."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.parametrize("method", ["teacher", "semi_plus"])
+def test_time_of_a_teachers_runs_is_tried_with_the_harder_view(
+    method, voc_folder, tmp_path, monkeypatch, without_graphs
+):
+    seen = []
+
+    def once(act):
+        act()
+        return 2.0
+
+    def tiny_trainer(config, num_classes):
+        trainer = AdversarialTrainer(
+            tiny_segmenter(), tiny_discriminator(), config.recipe(), averaged=tiny_segmenter()
+        )
+        trainer.compile(tf.keras.optimizers.SGD(), tf.keras.optimizers.SGD())
+        return trainer
+
+    def step(trainer, batch):
+        seen.append([part.shape for part in batch["unlabeled"]])
+        return train_step(trainer, batch)
+
+    train_step = AdversarialTrainer.train_step
+    monkeypatch.setattr(run, "build_trainer", tiny_trainer)
+    monkeypatch.setattr(timing, "_seconds", once)
+    monkeypatch.setattr(AdversarialTrainer, "train_step", step)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda *_: [])
+    own, rest = settings.parse(
+        [*arguments_of(voc_folder(train=4, val=1), tmp_path / "out"), "--methods", method]
+        + ["--fractions", "1/2", "--steps", "4", "--batch_size", "3"]
+    )
+    made = grid.make_grid(own, rest)
+    assert timing.paces(made) == {method: timing.Pace(step=3 * 2.0, image=2.0, of_runs=False)}
+    # Without a GPU one image stands for the three. Images, where they count, and the harder view:
+    maps = (1, *made.settings.crop_size)
+    assert seen == [[(*maps, 3), maps, (*maps, 3), maps]]
 
 
 def test_wrong_flag_is_told_in_one_line_and_nothing_is_written(voc_folder, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from test_trainer_fit import NETWORKS, plain_sgd, random_batch, steps_of, trainer_of, values
 
-from tf_advseg.training.trainer import SKIPPED
+from tf_advseg.training.tracked import SKIPPED
 
 FINITE, OVERFLOWING = 2.0**4, 2.0**127  # Loss scales.
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from test_trainer import RECIPE, assert_close, assert_equal
 from tiny_networks import random_batch, tiny_discriminator, tiny_segmenter, values
 
-from tf_advseg.recipe import baseline, semi_plus, teacher
+from tf_advseg.recipe import COIN_FLIP, baseline, semi_plus, teacher
 from tf_advseg.training.trainer import AdversarialTrainer
 
 EMA = dataclasses.replace(RECIPE, ema_decay=0.75, t_probability=0.4)
@@ -120,6 +120,20 @@ def test_step_learns_from_a_teacher_on_the_harder_view(method):
     assert float(logs["semi_supervised"]) == pytest.approx(semi, rel=1e-5)
     assert float(logs["selected_fraction"]) == pytest.approx(selected, rel=1e-5)
     assert 0 < selected < 1 and semi > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"mixing": COIN_FLIP}, "teacher.* mixing coin_flip; allowed: one_batch or separate"),
+        ({"ema_decay": 0.0}, "teacher and needs an ema_decay above 0"),
+    ],
+)
+@pytest.mark.parametrize("method", [teacher, semi_plus])
+def test_teacher_that_cannot_teach_is_refused_before_the_first_step(method, changes, says):
+    recipe = dataclasses.replace(method(EMA), **changes)
+    with pytest.raises(ValueError, match=says):
+        trainer_of(recipe)
 
 
 def test_teacher_gets_no_gradient_and_only_the_averages():

@@ -49,7 +49,7 @@ def validation(run):
 def test_training_curves_and_their_steps(train):
     curves = {f"loss/{name}" for name in ("total", *LOSSES)} | {
         "discriminator/loss",
-        "discriminator/selected_fraction",
+        "semi_supervised/selected_fraction",
         "discriminator/confidence_true",
         "discriminator/confidence_predicted",
         "learning_rate/segmenter",
@@ -82,7 +82,7 @@ def test_total_loss_is_the_weighted_sum_from_semi_start_on(run, train):
 def test_last_window_is_in_the_results(run, train):
     results = run.read("results.json")
     assert results["discriminator_loss"] == train["discriminator/loss"][STEPS]
-    selected = train["discriminator/selected_fraction"][STEPS]
+    selected = train["semi_supervised/selected_fraction"][STEPS]
     assert results["train_selected_fraction"] == selected
     assert 0 < selected < 1
 
@@ -142,7 +142,7 @@ def test_validation_curves_and_their_steps(run, validation):
 
 def test_both_runs_draw_into_one_chart_what_both_measure(run):
     both = [set(event_files.scalars(run.folder / "tensorboard" / n)) for n in RUNS]
-    assert both[0] & both[1] == {"loss/cross_entropy", "discriminator/selected_fraction"}
+    assert both[0] & both[1] == {"loss/cross_entropy"}
 
 
 def test_page_of_charts_shows_what_the_run_has(run):
@@ -255,7 +255,7 @@ TRAINED = {
     "adv": {"loss/adversarial_labeled", *(f"discriminator/{n}" for n in JUDGED)},
     "semi": {
         *("loss/adversarial_labeled", "loss/adversarial_unlabeled", "loss/semi_supervised"),
-        *("discriminator/selected_fraction", *(f"discriminator/{n}" for n in JUDGED)),
+        *("semi_supervised/selected_fraction", *(f"discriminator/{n}" for n in JUDGED)),
     },
 }
 

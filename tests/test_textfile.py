@@ -7,13 +7,14 @@ import pytest
 
 from tests.runs import call, one_line
 from tf_advseg import flags, textfile
-from tf_advseg.config import TrainConfig, resolve, stored_config
+from tf_advseg.config import resolve, stored_config
 from tf_advseg.data import splits
 from tf_advseg.data.classes import Classes
 from tf_advseg.data.classes_file import read_classes
 from tf_advseg.data.lists import read_list
 from tf_advseg.errors import InputError
 from tf_advseg.evaluation import results
+from tf_advseg.train_options import TrainConfig
 
 ESCAPE, BELL, REVERSED = "\x1b[2J", "\a", "\u202e"
 

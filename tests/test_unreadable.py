@@ -8,8 +8,11 @@ import tensorflow as tf
 from PIL import Image
 
 from tests.folders import numbered_pairs
+from tests.made_jpegs import jpeg_of_scans
 from tests.runs import TINY, call, one_line
+from tf_advseg.data.images import decode_all, image_size
 from tf_advseg.data.pipeline import Views, evaluation_dataset, random_crop_dataset
+from tf_advseg.data.scans import MAX_SCANS
 from tf_advseg.data.unreadable import naming_unreadable
 from tf_advseg.errors import InputError
 from tf_advseg.training import divergence
@@ -24,13 +27,28 @@ def test_unreadable_image_is_named(tmp_path):
     content[80:90] = bytes(10)
     bad.write_bytes(content)
     with (
-        pytest.raises(InputError, match=r"bad\.png cannot be read"),
+        pytest.raises(InputError, match=r"bad\.png is damaged or cut off"),
         naming_unreadable([good, bad]),
     ):
         list(evaluation_dataset([good, bad], ()))
     gone = tmp_path / "gone.png"
-    with pytest.raises(InputError, match=r"gone\.png cannot be read"), naming_unreadable([gone]):
+    with pytest.raises(InputError, match=r"read .*gone\.png: No such"), naming_unreadable([gone]):
         list(evaluation_dataset([gone], ()))
+
+
+def test_jpeg_of_too_many_scans_is_told_as_that(tmp_path):
+    """It ends as it should, so that only decoding it finds that out."""
+    good, bad = tmp_path / "good.png", tmp_path / "bad.jpg"
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(good)
+    bad.write_bytes(jpeg_of_scans(MAX_SCANS + 1))
+    assert image_size(bad) == (64, 64)
+    says = f"{bad} is a JPEG of 501 scans; allowed: 500"
+    with pytest.raises(InputError) as caught, naming_unreadable([good, bad]):
+        list(evaluation_dataset([good, bad], ()))
+    assert str(caught.value) == says
+    with pytest.raises(InputError) as caught:
+        decode_all(bad)  # As `prepare check` does.
+    assert str(caught.value) == says
 
 
 def test_error_that_no_image_causes_stays_as_it_is(tmp_path):
@@ -69,7 +87,8 @@ def blamed(says):
 @pytest.mark.parametrize(
     ("damage", "part", "says"),
     [
-        *((damage, 0, ("1_image.png cannot be read",)) for damage in (cut_off, make_a_folder)),
+        (cut_off, 0, ("1_image.png is damaged or cut off",)),
+        (make_a_folder, 0, ("cannot read ", "1_image.png: Is a directory")),
         *((d, 1, ("1_label.png of", "1_image.png cannot be read")) for d in (cut_off, remove)),
         (replace, 0, ("1_image.png is 8x9, but its label was 8x8",)),
     ],
@@ -89,8 +108,10 @@ def test_file_that_changed_after_the_checks_is_named(tmp_path, crops, damage, pa
 @pytest.mark.parametrize(
     ("damaged", "says", "validates"),
     [
-        ("cache/labels/*", "/cache/labels/", 40),
-        pytest.param("data/JPEGImages/val_*", "/val_0.jpg", 3, marks=pytest.mark.slow),
+        ("cache/labels/*", ("/cache/labels/", "cannot be read"), 40),
+        pytest.param(
+            "data/JPEGImages/val_*", ("/val_0.jpg", "No such file"), 3, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_run_whose_files_go_missing_ends_after_a_checkpoint(
@@ -112,7 +133,7 @@ def test_run_whose_files_go_missing_ends_after_a_checkpoint(
     # More steps than batches that are read ahead.
     more = ("--steps", "40", "--eval_every", validates, "--checkpoint_every", "2")
     assert call("train", *flags, *more, "--run_dir", run_dir) == 2
-    one_line(capsys.readouterr().err, (says, "cannot be read"))
+    one_line(capsys.readouterr().err, says)
     saved = [int(path.stem[5:]) for path in run_dir.glob("checkpoints/step-*.index")]
     assert max(saved) >= 2
     assert set(saved) <= set(taken)

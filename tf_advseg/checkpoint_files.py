@@ -3,16 +3,20 @@
 A checkpoint is `step-N.data-...` and `step-N.index`. It is written beside them and moved in, the
 index last, so that what the folder lists is all there is to know. The file `checkpoint` names the
 newest to TensorFlow's own tools, and nothing here reads it.
+
+TensorFlow is not imported here: which steps there are is asked without it.
 """
 
 import re
 import shutil
 import tempfile
 from pathlib import Path
-
-import tensorflow as tf
+from typing import TYPE_CHECKING
 
 from tf_advseg import disk, textfile
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 _NAME = "step"
 _INDEX = re.compile(rf"{_NAME}-(\d+)\.index")
@@ -30,7 +34,7 @@ def prefix(folder: Path, step: int) -> str:
     return str(folder / f"{_NAME}-{step}")
 
 
-def write(checkpoint: tf.train.Checkpoint, folder: Path, step: int) -> None:
+def write(checkpoint: "tf.train.Checkpoint", folder: Path, step: int) -> None:
     """Writes a checkpoint, in the place of the one of that step if there is one.
 
     Raises:

@@ -4,22 +4,14 @@ A value comes from the first of: the flag as given, the preset, the default in `
 """
 
 import dataclasses
-import math
 import textwrap
 from pathlib import Path
 from typing import Any
 
-from tf_advseg import flags, registry, resume, textfile
+from tf_advseg import combinations, flags, resume, textfile
 from tf_advseg.errors import InputError
-from tf_advseg.options import (
-    FULL,
-    LOG_EVERY,
-    RANDOM_CROP,
-    EvaluateConfig,
-    ExportConfig,
-)
+from tf_advseg.options import FULL, LOG_EVERY, EvaluateConfig, ExportConfig
 from tf_advseg.presets import FOR_DATASET, PRESETS, preset_values
-from tf_advseg.recipe import COIN_FLIP
 from tf_advseg.train_options import TrainConfig
 
 #: Files of a run folder: every resolved value, the classes, the labeled and unlabeled ids.
@@ -166,25 +158,9 @@ def resolve(given: dict[str, Any], stored: dict[str, Any] | None = None) -> Trai
         values["run_dir"] = None
     config = TrainConfig(**values)
     # Only here: a run that is resumed has its weights in its checkpoint.
-    _check_weights(config)
-    _refuse_idle(given, config)
+    combinations.check_weights(config)
+    combinations.refuse_idle(given, config)
     return _derive(config)
-
-
-def _check_weights(config: TrainConfig) -> None:
-    """Raises InputError for weights that do not exist, as far as can be told without a look."""
-    if config.weights == "imagenet" and config.backbone not in registry.IMAGENET:
-        known = ", ".join(registry.IMAGENET)
-        raise InputError(
-            f"--weights imagenet: there are none for {config.backbone}; allowed: {known}"
-        )
-    path = Path(config.weights)
-    try:
-        exists = path.exists() or path.with_name(f"{path.name}.index").is_file()
-    except OSError:  # A name too long, or a folder that may not be entered.
-        exists = False
-    if config.weights not in ("none", "imagenet") and not exists:
-        raise InputError(f"--weights is {config.weights!r}; allowed: none, imagenet, or a file")
 
 
 def preset_warnings(argv: list[str] | None = None) -> list[str]:
@@ -210,57 +186,9 @@ def _preset_of(given: dict[str, Any]) -> str:
     )
 
 
-#: Flag -> what it means nothing beside.
-_IDLE = {
-    "eval_size": lambda c: c.eval_protocol == FULL and f"--eval_protocol {FULL}",
-    "discriminator_momentum": lambda c: (
-        c.discriminator_optimizer != "sgd" and "--discriminator_optimizer adam"
-    ),
-    "discriminator_betas": lambda c: (
-        c.discriminator_optimizer != "adam" and "--discriminator_optimizer sgd"
-    ),
-    "head_dilations": lambda c: c.head != "deeplabv2" and f"--head {c.head}",
-    "random_scale": lambda c: c.crop_rule != "scale" and f"--crop_rule {c.crop_rule}",
-}
-
-
-def _refuse_idle(given: dict[str, Any], config: TrainConfig) -> None:
-    """Raises InputError for a flag that is given and would change nothing."""
-    for name, beside in _IDLE.items():
-        if name in given and (other := beside(config)):
-            raise InputError(f"--{name} means nothing beside {other}; allowed: one of them")
-
-
 def _derive(config: TrainConfig) -> TrainConfig:
     """Fills in the values that follow from others, and checks them against each other."""
-    if config.random_scale[0] > config.random_scale[1]:
-        raise InputError(f"--random_scale is {config.random_scale}; allowed: smaller, larger")
-    if config.data_dir is None and config.dataset != "shapes":
-        raise InputError(f"--dataset {config.dataset} needs --data_dir")
-    if config.mixing == COIN_FLIP and config.recipe().unlabeled_fakes:
-        raise InputError(
-            "--unlabeled_fakes true means nothing beside --mixing coin_flip, where the "
-            "discriminator learns in the labeled steps; allowed: one of them"
-        )
-    if config.mixing == COIN_FLIP and config.recipe().teacher:
-        raise InputError(
-            f"--method {config.method} has labeled and unlabeled images in each step; "
-            "allowed: --mixing one_batch or separate"
-        )
-    if config.backbone_style not in (None, "keras") and config.backbone not in registry.STYLED:
-        known = ", ".join(registry.STYLED)
-        raise InputError(
-            f"--backbone_style {config.backbone_style}: {config.backbone} has none; "
-            f"allowed: keras, or one of {known}"
-        )
-    resized = config.crop_rule == "area" or config.eval_protocol == RANDOM_CROP
-    if config.input_scale != 1 and resized:
-        raise InputError(
-            f"--input_scale {config.input_scale:g} means nothing to crops that are resized; "
-            "allowed: 1, or --crop_rule scale and --eval_protocol full or padded"
-        )
-    if config.eval_protocol != FULL and config.eval_size is None:
-        raise InputError(f"--eval_protocol {config.eval_protocol} needs --eval_size")
+    combinations.check(config)
     part = "list" if config.labeled_list else f"{config.labeled_fraction:g}"
     # Measured for the small backbone from scratch, whose head needs a lower rate than the rest. The
     # others are the paper's rate, and the head's of DeepLab and the authors' code.
@@ -272,8 +200,7 @@ def _derive(config: TrainConfig) -> TrainConfig:
     eval_every = config.eval_every or max(1, config.steps // 10)
     semi_start = config.steps // 4 if config.semi_start is None else config.semi_start
     checkpoint_every = config.checkpoint_every or eval_every
-    _check_profile(config)
-    _check_execution(
+    combinations.check_execution(
         config.steps_per_execution,
         {
             f"--eval_every {eval_every}": eval_every,
@@ -294,33 +221,3 @@ def _derive(config: TrainConfig) -> TrainConfig:
         checkpoint_every=checkpoint_every,
         run_dir=config.run_dir or f"runs/{config.dataset}-{config.method}-{part}-{config.seed}",
     )
-
-
-def _check_profile(config: TrainConfig) -> None:
-    """Raises InputError if the steps of --profile are not those of an execution, or of the run."""
-    if config.profile is None:
-        return
-    start, stop = flags.bounds(config.profile)
-    if stop > config.steps:
-        raise InputError(
-            f"--profile {config.profile} ends after --steps {config.steps}; "
-            f"allowed: STOP of at most {config.steps}"
-        )
-    at_once = config.steps_per_execution or 1
-    if start % at_once or stop % at_once:
-        raise InputError(
-            f"--steps_per_execution {at_once} does not divide --profile {config.profile}; "
-            f"allowed: multiples of {at_once}"
-        )
-
-
-def _check_execution(steps: int | None, due: dict[str, int]) -> None:
-    """Raises InputError if something is due in the middle of an execution of so many steps."""
-    if steps is None:
-        return
-    for name, every in due.items():
-        if every % steps:
-            raise InputError(
-                f"--steps_per_execution {steps} does not divide {name}; "
-                f"allowed: a divisor of {math.gcd(*due.values())}"
-            )

@@ -7,12 +7,13 @@ import keras
 import tensorflow as tf
 
 from tf_advseg import checkpoint_files
-from tf_advseg.config import BEST, CHECKPOINTS, CLASSES_FILE, TrainConfig, stored_config
+from tf_advseg.config import BEST, CHECKPOINTS, CLASSES_FILE, stored_config
 from tf_advseg.data.classes import Classes
 from tf_advseg.data.classes_file import read_classes
 from tf_advseg.errors import InputError, first_line
 from tf_advseg.models.discriminator import build_discriminator
 from tf_advseg.models.segmenter import build_segmenter
+from tf_advseg.train_options import TrainConfig
 
 #: Of a checkpoint: the segmenter, and the one of averaged weights, if the run has it.
 SEGMENTER, AVERAGED = "segmenter", "averaged"

@@ -171,7 +171,7 @@ class TrainConfig:
         None,
         choice(SELECTIONS),
         "select by --t_semi, by --t_probability, by both, or by --t_probability and weighted with "
-        "the confidence [semi: confidence; semi_plus: weighted]",
+        "the confidence; teacher: by --t_probability alone [semi: confidence; semi_plus: weighted]",
         group="method",
     )
     ema_decay: float = flag(
@@ -208,7 +208,7 @@ class TrainConfig:
     label_smoothing: float = flag(
         Recipe.label_smoothing,
         number(0, 0.5),
-        "taken off the discriminator's target for true labels",
+        "taken off the discriminator's target for true labels, in --adversarial_loss cross_entropy",
         group="method",
     )
     discriminator_loss_scale: float = flag(

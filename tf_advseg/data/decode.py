@@ -6,15 +6,12 @@ disagree. All of it is plain TensorFlow operations: no Python runs in the input 
 
 import tensorflow as tf
 
-from tf_advseg.data.scans import MAX_SCANS, START_OF_SCAN
+from tf_advseg.data import jpeg
+from tf_advseg.data.scans import MAX_SCANS
 
-_PREFIX_BYTES = 1 << 16  # A JPEG's EXIF block is its first or second segment, at most 64 KiB long.
-_JPEG = b"\xff\xd8"
-_APP1 = 0xE1
-_MARKER, _START_OF_SCAN = START_OF_SCAN
-_EXIF_HEADER = tuple(b"Exif\0\0")
-_MAY_HAVE_EXIF = r"\C*Exif\x00\x00\C*"  # \C is any byte.
-_ORIENTATION_TAG = 0x0112
+_EXIF_HEADER = tuple(jpeg.EXIF_HEADER)
+_ESCAPED = "".join(f"\\x{byte:02x}" for byte in _EXIF_HEADER)
+_MAY_HAVE_EXIF = rf"\C*{_ESCAPED}\C*"  # \C is any byte.
 
 
 def decode_image(data: tf.Tensor) -> tf.Tensor:
@@ -54,10 +51,10 @@ def count_scans(data: tf.Tensor) -> tf.Tensor:
 
     def count() -> tf.Tensor:
         content = tf.io.decode_raw(data, tf.uint8)
-        marked = (content[:-1] == _MARKER) & (content[1:] == _START_OF_SCAN)
+        marked = (content[:-1] == jpeg.MARKER) & (content[1:] == jpeg.SCAN)
         return tf.math.count_nonzero(marked, dtype=tf.int32)
 
-    return tf.cond(tf.strings.substr(data, 0, 2) == _JPEG, count, lambda: tf.constant(0))
+    return tf.cond(tf.strings.substr(data, 0, 2) == jpeg.START, count, lambda: tf.constant(0))
 
 
 def decode_label(data: tf.Tensor) -> tf.Tensor:
@@ -104,12 +101,11 @@ def exif_orientation(data: tf.Tensor) -> tf.Tensor:
     Returns:
       int32 [], 1-8; 1 (upright) where there is no such block or it says nothing sensible.
     """
-    prefix = tf.strings.substr(data, 0, _PREFIX_BYTES)
+    prefix = tf.strings.substr(data, 0, jpeg.PREFIX_BYTES)
 
     def look() -> tf.Tensor:
         found = tf.io.decode_raw(prefix, tf.uint8)
-        # The zeros let a block that is cut off be read past its end.
-        content = tf.pad(tf.cast(found, tf.int32), [[0, 16]])
+        content = tf.pad(tf.cast(found, tf.int32), [[0, jpeg.PADDING]])
         exif = _exif_position(content, tf.size(found))
         return tf.cond(exif > 0, lambda: _orientation_at(content, exif), lambda: tf.constant(1))
 
@@ -121,16 +117,16 @@ def exif_orientation(data: tf.Tensor) -> tf.Tensor:
 
 def _exif_position(content: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     """Returns where the TIFF part of the EXIF block starts in a JPEG's bytes, or 0."""
-    is_jpeg = tf.reduce_all(tf.equal(content[:2], tuple(_JPEG)))
+    is_jpeg = tf.reduce_all(tf.equal(content[:2], tuple(jpeg.START)))
 
     def is_exif(position: tf.Tensor) -> tf.Tensor:
         header = content[position + 4 : position + 4 + len(_EXIF_HEADER)]
-        return (content[position + 1] == _APP1) & tf.reduce_all(tf.equal(header, _EXIF_HEADER))
+        return (content[position + 1] == jpeg.APP1) & tf.reduce_all(tf.equal(header, _EXIF_HEADER))
 
     def is_other_segment(position: tf.Tensor) -> tf.Tensor:
         inside = position + 4 < size
         position = tf.where(inside, position, 0)
-        a_segment = (content[position] == _MARKER) & (content[position + 1] != _START_OF_SCAN)
+        a_segment = (content[position] == jpeg.MARKER) & (content[position + 1] != jpeg.SCAN)
         return inside & a_segment & ~is_exif(position)
 
     def next_segment(position: tf.Tensor) -> tf.Tensor:
@@ -146,15 +142,16 @@ def _exif_position(content: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
 def _orientation_at(content: tf.Tensor, tiff: tf.Tensor) -> tf.Tensor:
     """Returns the orientation in the first directory of a TIFF header, or 1."""
     header = content[tiff : tiff + 4]
-    big_endian = tf.reduce_all(tf.equal(header, tuple(b"MM\0*")))
-    little_endian = tf.reduce_all(tf.equal(header, tuple(b"II*\0")))
-    last = tf.size(content) - 16
+    big_endian = tf.reduce_all(tf.equal(header, tuple(jpeg.BIG_ENDIAN)))
+    little_endian = tf.reduce_all(tf.equal(header, tuple(jpeg.LITTLE_ENDIAN)))
+    last = tf.size(content) - jpeg.PADDING
     directory = tf.clip_by_value(tiff + _number(content, tiff + 4, 4, big_endian), tiff, last)
-    count = tf.minimum(_number(content, directory, 2, big_endian), (last - directory) // 12)
-    entries = directory + 2 + 12 * tf.range(count)
+    room = (last - directory) // jpeg.ENTRY_BYTES
+    count = tf.minimum(_number(content, directory, 2, big_endian), room)
+    entries = directory + 2 + jpeg.ENTRY_BYTES * tf.range(count)
     tags = _number(content, entries, 2, big_endian)
-    values = _number(content, entries + 8, 2, big_endian)
-    found = tf.boolean_mask(values, tf.equal(tags, _ORIENTATION_TAG))
+    values = _number(content, entries + jpeg.VALUE_AT, 2, big_endian)
+    found = tf.boolean_mask(values, tf.equal(tags, jpeg.ORIENTATION_TAG))
     orientation = tf.concat([found, [1]], axis=0)[0]
     return tf.where(big_endian | little_endian, orientation, 1)
 

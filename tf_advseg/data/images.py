@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from PIL import Image, UnidentifiedImageError
 
-from tf_advseg.data import exif
+from tf_advseg.data import exif, jpeg
 from tf_advseg.data.faults import FileFault
 from tf_advseg.data.scans import check_scans
 from tf_advseg.errors import first_line
@@ -22,7 +22,7 @@ Item, Result = TypeVar("Item"), TypeVar("Result")
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 #: Pillow's name of a format that the graph decodes -> how a whole file of it usually ends.
-_ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"\0\0\0\0IEND\xaeB`\x82"}
+_ENDS = {"JPEG": jpeg.END, "MPO": jpeg.END, "PNG": b"\0\0\0\0IEND\xaeB`\x82"}
 _FORMATS = {"MPO": "JPEG"}  # A JPEG of several pictures, of which the first is shown.
 
 
@@ -137,7 +137,7 @@ def _is_rotated(image: Image.Image) -> bool:
     if image.format == "PNG":
         return False
     with open(image.filename, "rb") as file:
-        return exif.orientation(file.read(exif.PREFIX_BYTES)) in (5, 6, 7, 8)
+        return exif.orientation(file.read(jpeg.PREFIX_BYTES)) in (5, 6, 7, 8)
 
 
 def _has(path: Path, end: bytes) -> bool:

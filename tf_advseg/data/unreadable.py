@@ -8,6 +8,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from tf_advseg.data.decode import decode_image, decode_label
+from tf_advseg.data.images import decode_all
 from tf_advseg.errors import InputError
 
 _READ_ERRORS = (
@@ -43,7 +44,8 @@ def _require_readable(image: Path, label: Path | None) -> None:
     try:
         shown = decode_image(tf.io.read_file(str(image)))
     except _READ_ERRORS:
-        raise InputError(f"{image} cannot be read: no image, or cut off") from None
+        decode_all(image)  # It knows what is wrong, and says so in the words of `prepare check`.
+        raise InputError(f"{image} cannot be read: damaged, or cut off") from None
     if label is None:
         return
     try:

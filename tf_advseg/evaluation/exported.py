@@ -7,11 +7,11 @@ from typing import Any
 import tensorflow as tf
 
 from tf_advseg import flags, textfile
-from tf_advseg.config import TrainConfig
 from tf_advseg.data.classes import Classes
 from tf_advseg.errors import InputError, first_line
 from tf_advseg.evaluation.export_files import check_graph, newest_version
 from tf_advseg.evaluation.inference import Prediction
+from tf_advseg.train_options import TrainConfig
 
 #: What comes of loading something else, among it an InputError, and what TensorFlow raises.
 _NOT_OURS = (OSError, KeyError, AttributeError, TypeError, ValueError, tf.errors.OpError)

@@ -11,6 +11,7 @@ from tf_advseg.evaluation.inference import Predictor
 from tf_advseg.evaluation.protocols import Predict
 from tf_advseg.models.conventions import NORMALIZATIONS
 from tf_advseg.models.segmenter import padding_color
+from tf_advseg.options import EvaluateConfig
 from tf_advseg.saved_run import load_run
 
 
@@ -35,7 +36,7 @@ class Subject:
     step: int | None = None
 
 
-def open_run(settings: config.EvaluateConfig) -> Subject:
+def open_run(settings: EvaluateConfig) -> Subject:
     """Loads a checkpoint of the run in `settings.run_dir`, to predict as the settings say.
 
     Raises:

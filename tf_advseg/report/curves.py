@@ -43,11 +43,14 @@ _CHARTS = (
         note="By the paper's loss 1.39 is of one that knows nothing, 0 of one that knows all.",
     ),
     _Chart(
+        "Pixels in L_semi",
+        (("training", _TRAIN, "semi_supervised/selected_fraction"),),
+        percent=True,
+        note="The share of the unlabeled pixels that the run's --selection selects.",
+    ),
+    _Chart(
         "Pixels above T_semi",
-        (
-            ("training", _TRAIN, "discriminator/selected_fraction"),
-            ("validation", _VALIDATION, "discriminator/selected_fraction"),
-        ),
+        (("validation", _VALIDATION, "discriminator/selected_fraction"),),
         percent=True,
         note="The share of the pixels that the discriminator is confident enough in.",
     ),

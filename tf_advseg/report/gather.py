@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advseg import flags
-from tf_advseg.config import EvaluateConfig
 from tf_advseg.data.classes import Classes
 from tf_advseg.data.files import LabeledFiles
 from tf_advseg.evaluation.evaluator import Scores
@@ -18,6 +17,7 @@ from tf_advseg.evaluation.masks import Evaluated
 from tf_advseg.evaluation.protocols import Predict, Protocol
 from tf_advseg.evaluation.selection import Histogram
 from tf_advseg.evaluation.subject import Subject
+from tf_advseg.options import EvaluateConfig
 from tf_advseg.report import choice, figures
 from tf_advseg.report.content import (
     ClassScore,

@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from tf_advseg import checkpoint_files
 from tf_advseg.config import BEST, CHECKPOINTS
 from tf_advseg.evaluation import results
 from tf_advseg.reproduce.grid import Grid, Run
@@ -148,8 +149,7 @@ def outcome_of(run: Run) -> Outcome | None:
 
 def steps_taken(run: Run) -> int:
     """Returns the step that a run was last saved at; 0 if it was not."""
-    found = (run.folder / CHECKPOINTS).glob("step-*.index")
-    return max((int(path.stem.removeprefix("step-")) for path in found), default=0)
+    return max(checkpoint_files.steps(run.folder / CHECKPOINTS), default=0)
 
 
 def gather(grid: Grid) -> Table:

@@ -13,6 +13,7 @@ from tf_advseg.data.files import open_dataset
 from tf_advseg.errors import InputError
 from tf_advseg.reproduce.rows import ROWS
 from tf_advseg.reproduce.settings import PROGRAM, ReproduceConfig
+from tf_advseg.train_options import TrainConfig
 
 _ROOT = Path(__file__).resolve().parents[2]
 _HELPED = f"{PROGRAM} --help and python train.py"  # Where an unknown flag may be looked up.
@@ -31,7 +32,7 @@ class Run:
     """
 
     row: str
-    settings: config.TrainConfig
+    settings: TrainConfig
     arguments: tuple[str, ...]
     labeled_images: int
 
@@ -79,7 +80,7 @@ class Grid:
     runs: tuple[Run, ...]
 
     @property
-    def settings(self) -> config.TrainConfig:
+    def settings(self) -> TrainConfig:
         """Those of the first run; the others differ in row, fraction and seed alone."""
         return self.runs[0].settings
 
@@ -96,7 +97,7 @@ def make_grid(own: ReproduceConfig, arguments: list[str]) -> Grid:
     Raises:
       InputError: a wrong flag or data set; or a folder that holds a run of other settings.
     """
-    given = flags.parse(config.TrainConfig, arguments, "", prog=_HELPED)
+    given = flags.parse(TrainConfig, arguments, "", prog=_HELPED)
     example = config.resolve({**given, "method": ROWS[own.methods[0]].method})
     output_dir = Path(own.output_dir or f"runs/reproduce-{example.dataset}-{example.preset}")
     dataset = open_dataset(example.dataset, Path(example.data_dir))
@@ -152,13 +153,13 @@ def _plan(
 _FREE = resume.CHANGEABLE - {"steps"}
 
 
-def _require_same(stored: config.TrainConfig, arguments: list[str], folder: Path) -> None:
+def _require_same(stored: TrainConfig, arguments: list[str], folder: Path) -> None:
     """Raises InputError for a run that was begun with other settings than a new one would get.
 
     train.py compares what is given; a flag that was given before and is left out now would have it
     go on as before, beside new runs of other settings.
     """
-    given = flags.parse(config.TrainConfig, arguments, "")
+    given = flags.parse(TrainConfig, arguments, "")
     fresh = dataclasses.asdict(config.resolve(given))
     # What is given is told before what follows from it.
     for name in sorted(fresh, key=lambda name: name not in given):

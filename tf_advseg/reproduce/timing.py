@@ -10,11 +10,11 @@ import statistics
 import time
 from collections.abc import Callable
 
-from tf_advseg.config import TrainConfig
 from tf_advseg.data.images import image_size
 from tf_advseg.progress import Progress, clock
 from tf_advseg.reproduce.gather import outcome_of, steps_taken
 from tf_advseg.reproduce.grid import Grid, Run
+from tf_advseg.train_options import TrainConfig
 
 _START_SECONDS = 20.0  # To import TensorFlow, check the data and trace the step.
 _TRIAL_SECONDS, _TRIAL_STEPS = 10.0, 5  # A trial ends at either, after one step at least.

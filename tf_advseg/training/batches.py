@@ -6,12 +6,12 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tf_advseg.config import TrainConfig
 from tf_advseg.data import pipeline, service
 from tf_advseg.data.files import TrainingFiles
 from tf_advseg.data.positions import Share
 from tf_advseg.models.segmenter import padding_color
 from tf_advseg.recipe import COIN_FLIP
+from tf_advseg.train_options import TrainConfig
 from tf_advseg.training import strategy as strategies
 from tf_advseg.training.trainer import AdversarialTrainer
 

@@ -4,7 +4,7 @@ import math
 
 from tf_advseg.training.callbacks import EveryStep, Logs
 from tf_advseg.training.precision import LEAST_LOSS_SCALE, loss_scale
-from tf_advseg.training.trainer import SKIPPED
+from tf_advseg.training.tracked import SKIPPED
 
 
 class StopAtNaN(EveryStep):

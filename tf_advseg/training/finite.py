@@ -6,9 +6,9 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tf_advseg.config import TrainConfig
 from tf_advseg.errors import InputError
 from tf_advseg.saved_run import find_checkpoint
+from tf_advseg.train_options import TrainConfig
 from tf_advseg.training.trainer import AdversarialTrainer
 
 

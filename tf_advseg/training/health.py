@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from tf_advseg.config import TrainConfig
-from tf_advseg.recipe import BOTH, CONFIDENCE, PROBABILITY, WEIGHTED
+from tf_advseg.recipe import BOTH, CONFIDENCE, CROSS_ENTROPY, PROBABILITY, WEIGHTED
+from tf_advseg.train_options import TrainConfig
 from tf_advseg.training import adversarial
 from tf_advseg.training.callbacks import EveryStep, Logs
 from tf_advseg.training.objective import CONFIDENCE_PREDICTED, CONFIDENCE_TRUE
@@ -207,6 +207,6 @@ def _weaker_discriminator(config: TrainConfig) -> list[str]:
     rate = config.discriminator_learning_rate
     tries = [] if config.spectral_norm else ["--spectral_norm true"]
     tries.append(f"--discriminator_learning_rate {rate / 4:g} (now {rate:g})")
-    if not config.label_smoothing:
+    if not config.label_smoothing and config.adversarial_loss == CROSS_ENTROPY:
         tries.append(f"--label_smoothing {_SMOOTHING:g}")
     return tries

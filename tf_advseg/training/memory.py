@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from tf_advseg import flags
-from tf_advseg.config import TrainConfig
 from tf_advseg.errors import OutOfMemory
 from tf_advseg.options import FULL, MIN_CROP_SIZE, RANDOM_CROP
+from tf_advseg.train_options import TrainConfig
 
 #: TensorFlow has the same error for a full disk and for too many open files.
 _OF_MEMORY = re.compile(r"\bOOM\b|memory|allocat", re.IGNORECASE)

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tf_advseg import checkpoint_files, flags, textfile
 from tf_advseg.cluster import ALONE, Cluster
-from tf_advseg.config import CHECKPOINTS, CLASSES_FILE, CONFIG_FILE, SPLIT_FILE, TrainConfig
+from tf_advseg.config import CHECKPOINTS, CLASSES_FILE, CONFIG_FILE, SPLIT_FILE
 from tf_advseg.data import service
 from tf_advseg.data.files import TrainingFiles
 from tf_advseg.errors import InputError
@@ -20,6 +20,7 @@ from tf_advseg.evaluation import results as results_file
 from tf_advseg.lock import locked
 from tf_advseg.models.segmenter import normalization_of
 from tf_advseg.saved_run import build_networks
+from tf_advseg.train_options import TrainConfig
 from tf_advseg.training import averages, devices, initial_weights, optimizers
 from tf_advseg.training import strategy as strategies
 from tf_advseg.training.checkpoints import Checkpoints

@@ -22,8 +22,8 @@ from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams import summary as hparams
 
 from tf_advseg import flags
-from tf_advseg.config import TrainConfig
 from tf_advseg.errors import InputError
+from tf_advseg.train_options import TrainConfig
 from tf_advseg.training import tensorboard, unwritable
 from tf_advseg.training.tensorboard import BEST, MEAN_IOU, PIXEL_ACCURACY
 
@@ -38,13 +38,14 @@ _CHARTS = {
         "total": ("loss/total",),
         "adversarial": ("loss/adversarial_.*",),
         "semi-supervised": ("loss/semi_supervised",),
+        "unlabeled pixels in it: fraction": ("semi_supervised/selected_fraction",),
     },
     "discriminator": {
         "loss": ("discriminator/loss",),
         "correctness": ("discriminator/correctness",),
         "confidence in true labels and in predictions": ("discriminator/confidence_.*",),
-        "selected pixels: fraction": ("discriminator/selected_fraction",),
-        "selected pixels: accuracy": ("discriminator/selected_accuracy",),
+        "validation pixels above T_semi: fraction": ("discriminator/selected_fraction",),
+        "validation pixels above T_semi: accuracy": ("discriminator/selected_accuracy",),
     },
     "scores on validation images": {
         "mean IoU": ("validation/mean_iou", "validation/best_mean_iou"),

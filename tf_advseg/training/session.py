@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advseg import flags
-from tf_advseg.config import TrainConfig
 from tf_advseg.data import service, unreadable
 from tf_advseg.data.files import TrainingFiles
 from tf_advseg.errors import Interrupted, OutOfMemory
@@ -18,6 +17,7 @@ from tf_advseg.evaluation import evaluator, tables
 from tf_advseg.options import LOG_EVERY
 from tf_advseg.progress import Progress
 from tf_advseg.recipe import COIN_FLIP
+from tf_advseg.train_options import TrainConfig
 from tf_advseg.training import (
     batches,
     callbacks,

@@ -20,7 +20,8 @@ from tf_advseg.training.callbacks import EveryStep, Logs
 from tf_advseg.training.objective import CONFIDENCES
 from tf_advseg.training.precision import loss_scale
 from tf_advseg.training.stopwatch import Stopwatch
-from tf_advseg.training.trainer import SKIPPED, AdversarialTrainer
+from tf_advseg.training.tracked import SKIPPED
+from tf_advseg.training.trainer import AdversarialTrainer
 from tf_advseg.training.window import Window
 
 #: The runs that TensorBoard finds in the folder.
@@ -31,8 +32,12 @@ MEAN_IOU, BEST, PIXEL_ACCURACY = (
     f"validation/{name}" for name in ("mean_iou", "best_mean_iou", "pixel_accuracy")
 )
 CROSS_ENTROPY = "loss/cross_entropy"
-SELECTED_FRACTION = "discriminator/selected_fraction"
-SELECTED_ACCURACY = "discriminator/selected_accuracy"
+#: Of the unlabeled pixels, those that L_semi uses, whatever selects them.
+SELECTED_FRACTION = "semi_supervised/selected_fraction"
+#: Of the validation pixels, those whose confidence is above T_semi; and of these, the right ones.
+ABOVE_T_SEMI, RIGHT_ABOVE_T_SEMI = (
+    f"discriminator/selected_{name}" for name in ("fraction", "accuracy")
+)
 CONFIDENCE_AUC, PROBABILITY_AUC = (
     f"validation/{name}" for name in ("confidence_auc", "probability_auc")
 )
@@ -65,7 +70,7 @@ def validation_tags(names: Iterable[str], *, selects: bool) -> list[str]:
       names: of the classes.
       selects: whether confidence is a discriminator's.
     """
-    of_confidence = (SELECTED_FRACTION, SELECTED_ACCURACY, CONFIDENCE_AUC, PROBABILITY_AUC)
+    of_confidence = (ABOVE_T_SEMI, RIGHT_ABOVE_T_SEMI, CONFIDENCE_AUC, PROBABILITY_AUC)
     selection = of_confidence if selects else ()
     scores = [CROSS_ENTROPY, MEAN_IOU, BEST, PIXEL_ACCURACY]
     return [*scores, *(_iou_tag(name) for name in names), *selection]
@@ -169,9 +174,9 @@ class ValidationSummaries:
                 if iou is not None:
                     tf.summary.scalar(_iou_tag(name), iou)
             if self._selects:
-                tf.summary.scalar(SELECTED_FRACTION, scores.selected_fraction)
+                tf.summary.scalar(ABOVE_T_SEMI, scores.selected_fraction)
                 if scores.selected:
-                    tf.summary.scalar(SELECTED_ACCURACY, scores.selected_accuracy)
+                    tf.summary.scalar(RIGHT_ABOVE_T_SEMI, scores.selected_accuracy)
                 areas = {
                     CONFIDENCE_AUC: scores.confidence.auc,
                     PROBABILITY_AUC: scores.probability.auc,

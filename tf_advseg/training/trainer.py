@@ -9,15 +9,11 @@ import tensorflow as tf
 from tf_advseg.data.coin import is_labeled_step
 from tf_advseg.evaluation.metrics import MeanIoU
 from tf_advseg.models.segmenter import head_variables
-from tf_advseg.recipe import COIN_FLIP, Recipe
-from tf_advseg.training import averages, losses, replicas
-from tf_advseg.training.objective import CONFIDENCES, Batch, Maps, Objective
+from tf_advseg.recipe import COIN_FLIP, ONE_BATCH, SEPARATE, Recipe
+from tf_advseg.training import averages, losses, replicas, tracked
+from tf_advseg.training.objective import Batch, Maps, Objective
 from tf_advseg.training.precision import loss_scale, scale_loss, skipped, unscale_gradients
-
-Measured = dict[str, tuple[tf.Tensor, tf.Tensor]]
-
-#: Under loss scaling: whether the update of a network was left out, 1 or 0.
-SKIPPED_SEGMENTER, SKIPPED_DISCRIMINATOR = SKIPPED = ("skipped_segmenter", "skipped_discriminator")
+from tf_advseg.training.tracked import SKIPPED_DISCRIMINATOR, SKIPPED_SEGMENTER, Measured
 
 
 class AdversarialTrainer(keras.Model):
@@ -45,6 +41,10 @@ class AdversarialTrainer(keras.Model):
         now and after each step; needed by a recipe that averages weights.
       seed: of the coin and of noise; that of the data set, if it yields one kind of images a step.
 
+    Raises:
+      ValueError: a network that the recipe needs is missing, or it has a teacher without averages
+        or with a coin.
+
     Attributes:
       step: int64 variable, the number of steps taken. It is the trainer's own because `fit` sets
         Keras' counter back to zero.
@@ -66,6 +66,13 @@ class AdversarialTrainer(keras.Model):
             raise ValueError("this recipe has adversarial terms and needs a discriminator")
         if recipe.ema_decay and averaged is None:
             raise ValueError("this recipe averages weights and needs a network for them")
+        if recipe.teacher and not recipe.ema_decay:
+            raise ValueError("this recipe has a teacher and needs an ema_decay above 0")
+        if recipe.teacher and recipe.mixing == COIN_FLIP:
+            raise ValueError(
+                "this recipe has a teacher, which needs labeled and unlabeled images in each step, "
+                f"and the mixing {COIN_FLIP}; allowed: {ONE_BATCH} or {SEPARATE}"
+            )
         self.segmenter = segmenter
         self.discriminator = discriminator if recipe.uses_discriminator else None
         self.averaged = averaged if recipe.ema_decay else None
@@ -85,7 +92,7 @@ class AdversarialTrainer(keras.Model):
         # What a step returns is the same on every replica, and not to be added up.
         self.distribute_reduction_method = "first"
         self._head = {variable.ref() for variable in head_variables(segmenter)}
-        self._trackers = {name: replicas.SharedMean(name=name) for name in self._tracked()}
+        self._trackers = {name: replicas.SharedMean(name=name) for name in tracked.names(recipe)}
         self._validation = [
             keras.metrics.Mean(name="cross_entropy"),
             MeanIoU(self.num_classes, name="mean_iou"),
@@ -129,11 +136,11 @@ class AdversarialTrainer(keras.Model):
         if self.recipe.mixing == COIN_FLIP and batch.unlabeled_images is not None:
             measured = self._step_by_coin(batch)
         else:
-            measured = self._measured(self._step(batch))
+            measured = self._measured_step(batch)
         # A step whose batch could not be read is none, and TensorFlow would count it all the same.
         with tf.control_dependencies([measured["loss"][0]]):
             self.step.assign_add(1)
-        return self._track(measured)
+        return tracked.track(self._trackers, measured)
 
     @tf.autograph.experimental.do_not_convert
     def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -157,21 +164,6 @@ class AdversarialTrainer(keras.Model):
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         return self._phase_metrics
-
-    def _tracked(self) -> list[str]:
-        recipe = self.recipe
-        names = {
-            "loss": True,
-            "cross_entropy": True,
-            "adversarial_labeled": recipe.lambda_adv,
-            "adversarial_unlabeled": recipe.lambda_adv_unlabeled,
-            "semi_supervised": recipe.lambda_semi,
-            "selected_fraction": recipe.lambda_semi,
-            "discriminator": recipe.uses_discriminator,
-            "correctness": recipe.uses_discriminator and recipe.lambda_confidence,
-            **dict.fromkeys(CONFIDENCES, recipe.uses_discriminator),
-        }
-        return [name for name, used in names.items() if used]
 
     def _track_skipped(self, name: str, optimizer: keras.optimizers.Optimizer) -> None:
         # Once, though a trainer can be compiled again for more steps at once.
@@ -202,11 +194,13 @@ class AdversarialTrainer(keras.Model):
         )
 
     def _labeled_step(self, batch: Batch) -> Measured:
-        return self._measured(self._step(Batch(batch.labeled_images, batch.labels)))
+        return self._measured_step(Batch(batch.labeled_images, batch.labels))
 
     def _unlabeled_step(self, batch: Batch) -> Measured:
-        unlabeled = Batch(None, None, batch.unlabeled_images, batch.valid)
-        return self._measured(self._step(unlabeled))
+        return self._measured_step(Batch(None, None, batch.unlabeled_images, batch.valid))
+
+    def _measured_step(self, batch: Batch) -> Measured:
+        return tracked.measured(self._step(batch), self._trackers)
 
     def _step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Updates both networks by a batch, and returns the losses that it has."""
@@ -287,27 +281,6 @@ class AdversarialTrainer(keras.Model):
         if decay := self.recipe.discriminator_weight_decay:
             gradients = [g + decay * v for g, v in zip(gradients, variables, strict=True)]
         return _applied(self.discriminator_optimizer, gradients, variables, SKIPPED_DISCRIMINATOR)
-
-    def _measured(self, values: dict[str, tf.Tensor]) -> Measured:
-        """Returns (value, 1) of each tracked loss, and (0, 0) of one that does not count.
-
-        Those are the losses that this step has not, and those that are no numbers because the
-        arithmetic overflowed, where loss scaling has left the update out for it.
-        """
-        absent = tf.constant(0.0), tf.constant(0.0)
-        left_out = [values[name] for name in SKIPPED if name in values]
-        measured = {name: (values[name], tf.constant(1.0)) for name in values}
-        if left_out:
-            kept = tf.equal(tf.add_n(left_out), 0)
-            for name, value in values.items():
-                counts = kept | tf.math.is_finite(value)
-                measured[name] = tf.where(counts, value, 0.0), tf.cast(counts, tf.float32)
-        return {name: measured.get(name, absent) for name in self._trackers}
-
-    def _track(self, measured: Measured) -> dict[str, tf.Tensor]:
-        for name, (value, weight) in measured.items():
-            self._trackers[name].update_state(value, weight)
-        return {name: tracker.result() for name, tracker in self._trackers.items()}
 
 
 def _applied(

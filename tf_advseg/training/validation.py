@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_advseg.config import TrainConfig
 from tf_advseg.data import unreadable
 from tf_advseg.data.files import TrainingFiles
 from tf_advseg.evaluation import evaluator, strips
@@ -13,6 +12,7 @@ from tf_advseg.evaluation.protocols import Protocol
 from tf_advseg.evaluation.selection import Histogram
 from tf_advseg.models.segmenter import padding_color
 from tf_advseg.saved_run import build_networks
+from tf_advseg.train_options import TrainConfig
 from tf_advseg.training.trainer import AdversarialTrainer
 from tf_advseg.training.workers import Workers
 

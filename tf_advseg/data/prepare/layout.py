@@ -273,18 +273,18 @@ def stored_manifest(folder: Folder) -> Manifest | None:
     """Reads a folder's manifest; None if it has none.
 
     Raises:
-      InputError: it is none of ours.
+      InputError: it cannot be read, is no JSON, or is none of ours.
     """
     path = folder.path / MANIFEST
     if not path.is_file():
         return None
+    document: dict[str, Any] = textfile.read_json(path)
     try:
-        document: dict[str, Any] = textfile.read_json(path)
         origins = tuple(Origin(**origin) for origin in document.pop("archives"))
         read = Manifest(archives=origins, **document)
         _ = _words(read.data_set, read.choices), read.lists.items()  # Of the types that are due.
         return read
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (TypeError, KeyError, AttributeError):
         raise InputError(
             f"{path} is not what this command writes; allowed: a new or empty folder"
         ) from None
