@@ -50,7 +50,7 @@ ROWS = {
     "truth_peak": (1.0, 1.0, 1.0),
     "instance_noise": (0.0, 0.0, 0.0),
     "lambda_confidence": (0.0, 0.0, 0.0),
-    "selection": (None, None, None),  # By t_semi.
+    "selection": ("confidence", "confidence", "confidence"),  # Equation 5.
     "ema_decay": (0.0, 0.0, 0.0),
     "void_as_background": (False, False, True),
     "batch_norm": ("frozen_affine", "frozen_affine", "train"),
@@ -223,6 +223,14 @@ def test_flag_that_changes_something_or_is_a_presets_is_taken(argv):
     settings = train_config(argv)
     for flag, value in zip(argv[::2], argv[1::2]):
         assert flags.to_text(getattr(settings, flag.removeprefix("--"))) == value
+
+
+@pytest.mark.parametrize(
+    ("method", "selection"),
+    [("semi", "confidence"), ("teacher", "probability"), ("semi_plus", "weighted")],
+)
+def test_selection_of_a_method_stands_in_its_settings(method, selection):
+    assert train_config(["--method", method]).selection == selection
 
 
 def test_coin_flip_is_no_trouble_to_a_method_without_unlabeled_images():

@@ -216,6 +216,7 @@ def _derive(config: TrainConfig) -> TrainConfig:
         batch_norm=batch_norm,
         learning_rate=config.learning_rate or learning_rate,
         head_learning_rate_scale=config.head_learning_rate_scale or head_scale,
+        selection=config.recipe().selected_by,
         semi_start=semi_start,
         eval_every=eval_every,
         checkpoint_every=checkpoint_every,
