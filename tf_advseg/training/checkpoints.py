@@ -55,7 +55,7 @@ class Checkpoints:
         if trainer.discriminator is not None:
             parts["discriminator"] = trainer.discriminator
             parts["discriminator_optimizer"] = trainer.discriminator_optimizer
-        self._step, self._trainer = trainer.step, trainer
+        self._step, self._finite = trainer.step, finite.Finite(trainer)
         networks = trainer.segmenter, trainer.averaged, trainer.discriminator
         self._networks = [network for network in networks if network is not None]
         self._optimizers = [part for name, part in parts.items() if name.endswith("optimizer")]
@@ -116,7 +116,7 @@ class Checkpoints:
         """
         if (step := int(self._step.numpy())) == self._saved_step:
             return
-        finite.require(self._trainer)
+        self._finite.require()
         self.seconds.assign(self._earlier_seconds + seconds)
         with unwritable.naming(f"the checkpoint {checkpoint_files.prefix(self._folder, step)}"):
             checkpoint_files.write(self._whole, self._folder, step)
@@ -132,7 +132,7 @@ class Checkpoints:
         """
         if not mean_iou > float(self.best_mean_iou):
             return False
-        finite.require(self._trainer)
+        self._finite.require()
         self.best_mean_iou.assign(mean_iou)
         folder, step = self._folder / BEST, int(self._step.numpy())
         with unwritable.naming(f"the checkpoint {checkpoint_files.prefix(folder, step)}"):
