@@ -34,20 +34,14 @@ _VALIDATION_SIZES = [(24 + 7 * n, 60 - 5 * n) for n in range(8)]
 #: Of a request to the export: what two of the served images have together. A damaged header that
 #: asks for a larger image is refused then, since that takes memory that is kept, as it should be.
 _MAX_PIXELS = 10_000
-#: Every part of a run happens often: validation, checkpoint, curves, pictures.
+#: Every part of a run happens often: validation, checkpoint, curves, pictures. Not more often:
+#: TensorFlow under Python 3.11 keeps about 50 bytes of each tensor made outside of a graph (its
+#: issue 62551), and a validation with its checkpoint makes some 1,900.
+_EVERY_STEPS = "100"
 _RUN = (
     *("--dataset", "folder", "--method", "semi", "--labeled_fraction", "0.5", "--semi_start", "0"),
-    *(
-        "--crop_size",
-        "33,49",
-        "--batch_size",
-        "2",
-        "--eval_every",
-        "20",
-        "--checkpoint_every",
-        "20",
-    ),
-    *("--steps", str(10**8)),
+    *("--crop_size", "33,49", "--batch_size", "2", "--steps", str(10**8)),
+    *("--eval_every", _EVERY_STEPS, "--checkpoint_every", _EVERY_STEPS),
 )
 
 
