@@ -37,11 +37,11 @@ _MAX_PIXELS = 10_000
 #: Every part of a run happens often: validation, checkpoint, curves, pictures. Not more often:
 #: TensorFlow under Python 3.11 keeps about 50 bytes of each tensor made outside of a graph (its
 #: issue 62551), and a validation with its checkpoint makes some 1,900.
-_EVERY_STEPS = "100"
+_VALIDATE_EVERY = "100"  # Steps.
 _RUN = (
     *("--dataset", "folder", "--method", "semi", "--labeled_fraction", "0.5", "--semi_start", "0"),
     *("--crop_size", "33,49", "--batch_size", "2", "--steps", str(10**8)),
-    *("--eval_every", _EVERY_STEPS, "--checkpoint_every", _EVERY_STEPS),
+    *("--eval_every", _VALIDATE_EVERY, "--checkpoint_every", _VALIDATE_EVERY),
 )
 
 
