@@ -26,9 +26,10 @@ class Progress:
     ):
         self._title, self._total, self._first, self._done = title, total, done, done
         self._interval = interval
-        self._began = time.monotonic()
+        # When, and after how much of it, the rest began to be timed.
+        self._timed_from: tuple[float, int] | None = None
         # The first line comes early, so that a log shows that work is under way.
-        self._next_line = self._began + max(delay, min(5.0, interval))
+        self._next_line = time.monotonic() + max(delay, min(5.0, interval))
         self._bar = None
         if sys.stdout.isatty():
             self._bar = tqdm(
@@ -50,6 +51,9 @@ class Progress:
                 self._bar.set_postfix(shown, refresh=False)
             self._bar.update(done - self._done)
         self._done = done
+        if self._timed_from is None and done > self._first:
+            # The first part of the work may have prepared for all of it.
+            self._timed_from = time.monotonic(), done
         if self._bar is None and time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + self._interval
             print(self._line(values or {}), flush=True)
@@ -75,10 +79,16 @@ class Progress:
             self._bar.close()
 
     def _line(self, values: Mapping[str, float]) -> str:
-        gone = time.monotonic() - self._began
-        left = gone / max(1, self._done - self._first) * (self._total - self._done)
-        parts = [f"{self._title} {self._done}/{self._total}", f"{clock(left)} left"]
+        parts = [f"{self._title} {self._done}/{self._total}", *self._time_left()]
         return "  ".join(parts + [f"{name} {value:.4g}" for name, value in values.items()])
+
+    def _time_left(self) -> list[str]:
+        """Returns how long the rest takes, if that can be told yet."""
+        began, before = self._timed_from or (0.0, self._done)
+        if self._done == before:
+            return []
+        gone = time.monotonic() - began
+        return [f"{clock(gone / (self._done - before) * (self._total - self._done))} left"]
 
 
 def track(items: Iterable[Item], title: str, total: int, delay: float = 2.0) -> Iterator[Item]:
