@@ -31,7 +31,7 @@ def planned(data_dir, tmp_path):
     [("1/8", 0.125), ("0.3", 0.3), ("1", 1.0), ("full", 1.0), ("1/3", 1 / 3), ("1e-1", 0.1)],
 )
 def test_fractions_are_read_as_people_write_them(text, fraction):
-    assert settings.parse_fraction(text) == fraction
+    assert flags.parse_share(text) == fraction
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_flags_of_training_reach_every_run(planned):
 def test_wrong_flag_of_training_is_told_before_any_run(planned):
     with pytest.raises(InputError, match="--t_semi is '2'"):
         planned("--t_semi", "2")
-    with pytest.raises(InputError, match="unrecognized arguments: --stepps"):
+    with pytest.raises(InputError, match=r"unrecognized arguments: --stepps.* mean --steps\?"):
         planned("--stepps", "3")
 
 

@@ -6,6 +6,7 @@ parser, the checks, and the JSON form. No TensorFlow here, so that `--help` is i
 
 import argparse
 import dataclasses
+import difflib
 import json
 import math
 import os
@@ -63,6 +64,24 @@ def number(low: float, high: float | None = None, *, above: bool = False) -> Kin
         return value
 
     return Kind(parse, f"a number {_range(low, high, above)}", "X")
+
+
+def parse_share(text: str) -> float:
+    """Returns a share in (0, 1] given as 0.125, as 1/8 or as full.
+
+    Raises:
+      ValueError: it is none.
+    """
+    above, _, below = ("1" if text == "full" else text).partition("/")
+    number, divisor = float(above), float(below or 1)
+    if not 0 < number <= divisor < math.inf:
+        raise ValueError
+    return number / divisor
+
+
+def share() -> Kind:
+    """A share in (0, 1], as `parse_share` has it."""
+    return Kind(parse_share, "a number above 0 and at most 1, such as 0.125, 1/8 or full", "X")
 
 
 def _range(low: float, high: float | None, above: bool = False) -> str:
@@ -219,7 +238,15 @@ class _Parser(argparse.ArgumentParser):
     """Raises InputError instead of printing usage, so that every wrong flag is told alike."""
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see {self.prog} --help")
+        raise InputError(f"{message}{self._meant(message)}; see {self.prog} --help")
+
+    def _meant(self, message: str) -> str:
+        """Returns which flags may have been meant by those that the message calls unknown."""
+        _, _, unknown = message.partition("unrecognized arguments: ")
+        words = [word.partition("=")[0] for word in unknown.split() if word.startswith("--")]
+        known = self._option_string_actions
+        meant = [near for word in words for near in difflib.get_close_matches(word, known, 1)]
+        return f": did you mean {', '.join(meant)}?" if meant else ""
 
 
 def parse(

@@ -17,6 +17,7 @@ from tf_advseg.flags import (
     number,
     numbers,
     one_of,
+    share,
     size,
     span,
     switch,
@@ -51,7 +52,7 @@ class TrainConfig:
         None, text(), "the data set's folder [shapes: data/shapes, made if missing]", group="data"
     )
     labeled_fraction: float = flag(
-        1.0, number(0, 1, above=True), "share of the training images used as labeled", group="data"
+        1.0, share(), "share of the training images used as labeled", group="data"
     )
     labeled_list: str | None = flag(
         None, text(), "file of labeled ids, one a line, instead of a fraction", group="data"

@@ -1,7 +1,6 @@
 """The flags of `python -m tf_advseg.reproduce`; all others are train.py's. No TensorFlow here."""
 
 import dataclasses
-import math
 import sys
 from typing import Any
 
@@ -44,19 +43,6 @@ def _method(value: str) -> str:
     return value
 
 
-def parse_fraction(value: str) -> float:
-    """Returns a share in (0, 1] given as 0.125, as 1/8 or as full.
-
-    Raises:
-      ValueError: it is none.
-    """
-    above, _, below = ("1" if value == "full" else value).partition("/")
-    number, divisor = float(above), float(below or 1)
-    if not 0 < number <= divisor < math.inf:
-        raise ValueError
-    return number / divisor
-
-
 def _seed(value: str) -> int:
     return integer(0, _LARGEST_SEED).parse(value)
 
@@ -72,7 +58,7 @@ class ReproduceConfig:
     )
     fractions: tuple[float, ...] = flag(
         (0.125, 0.25, 0.5, 1.0),
-        _several(parse_fraction, "different shares such as 1/8,0.5,full", "X,..."),
+        _several(flags.parse_share, "different shares such as 1/8,0.5,full", "X,..."),
         "shares of the training images used as labeled, such as 1/8,1/2,full",
     )
     seeds: tuple[int, ...] = flag(
