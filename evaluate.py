@@ -47,6 +47,8 @@ def main() -> None:
         trained = dataclasses.asdict(config.stored_config(run_dir))
         task = choose_task(settings, trained, read_classes(run_dir / config.CLASSES_FILE))
     subject = open_subject(settings)
+    if settings.run_dir:
+        results.warn_unfinished(Path(settings.run_dir), subject.settings["steps"])
     if settings.images:
         segment_folder(settings, subject)
     else:
@@ -192,13 +194,14 @@ def run_values(run_dir: Path, subject: "Subject") -> dict[str, Any]:
 
     trained = results.read(run_dir / results.RESULTS_FILE) or {}
     split = splits.stored(run_dir / config.SPLIT_FILE)
+    uses_unlabeled = config.stored_config(run_dir).recipe().uses_unlabeled
     return {key: trained.get(key) for key in TRAINING_KEYS} | {
         "steps": subject.step if subject.step is not None else trained.get("steps"),
         "method": subject.settings["method"],
         "dataset": subject.classes.name,
         "seed": subject.settings["seed"],
         "labeled_images": len(split.labeled),
-        "unlabeled_images": trained.get("unlabeled_images"),
+        "unlabeled_images": len(split.unlabeled) if uses_unlabeled else 0,
     }
 
 

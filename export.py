@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tf_advseg import cli, config
+from tf_advseg.evaluation import results
 
 
 def main() -> None:
@@ -19,6 +20,7 @@ def main() -> None:
         run, Path(settings.output), settings.max_pixels, lambda line: print(line, flush=True)
     )
     print(f"exported step {run.step} of {settings.run_dir} to {version}; equal to its checkpoint")
+    results.warn_unfinished(run_dir, run.config.steps)
 
 
 if __name__ == "__main__":

@@ -35,15 +35,16 @@ def main() -> None:
 def train(settings: TrainConfig, workers: cluster.Cluster) -> None:
     """Trains a run, and says how well; of several workers each calls it."""
     run_dir = Path(settings.run_dir)
-    finished = results.read(run_dir / results.RESULTS_FILE)
-    if finished and finished["steps"] >= settings.steps:
-        print(f"{run_dir} is finished: {finished['steps']} steps")
+    if results.is_finished(run_dir, settings.steps):
+        print(f"{run_dir} is finished: {settings.steps} steps")
         return
     for warning in config.preset_warnings():
         print(f"warning: {warning}", file=sys.stderr)
     if (run_dir / config.CONFIG_FILE).is_file():
         for change in resume.changes(config.stored_config(run_dir), settings):
             print(f"changed: {change}")
+    elif settings.resume:
+        print(f"no run in {run_dir} yet: this begins one")
     training_files = open_files(settings)
 
     from tf_advseg.training import run
@@ -70,7 +71,14 @@ def open_files(settings: TrainConfig) -> "TrainingFiles":
             f"--method {settings.method} needs unlabeled images, but all {len(split.labeled)} are "
             "labeled; allowed: a smaller --labeled_fraction, or --method adv or baseline"
         )
-    found = files.training_files(dataset, split, settings.val_split, uses_unlabeled=uses_unlabeled)
+    try:
+        found = files.training_files(
+            dataset, split, settings.val_split, uses_unlabeled=uses_unlabeled
+        )
+    except InputError as error:
+        check = ["python", "-m", "tf_advseg.data.prepare", "check"]
+        told_by = [*check, "--dataset", settings.dataset, "--data_dir", settings.data_dir]
+        raise InputError(f"{error}; all that is wrong tells {shlex.join(told_by)}") from None
     print(
         f"{dataset.classes.name}: {len(dataset.classes)} classes, {len(split.labeled)} labeled and "
         f"{len(split.unlabeled)} unlabeled images"

@@ -62,7 +62,13 @@ def test_wrong_values(data, fails, flag, value, allowed):
 @pytest.mark.parametrize(
     ("name", "flags", "says"),
     [
-        ("train", ("--label_fraction", "0.5"), "--label_fraction"),
+        (
+            "train",
+            ("--label_fraction", "1"),
+            "did you mean --labeled_fraction?",
+        ),
+        ("train", ("--x", "--stesp=1", "--batchsize=2"), "did you mean --steps, --batch_size?"),
+        ("train", ("--qqqq", "1"), "arguments: --qqqq 1; see"),
         ("train", ("--steps",), "--steps"),
         ("train", ("--dataset", "folder"), "--data_dir"),
         ("train", ("--labeled_list", "a", "--labeled_fraction", "1"), "give one of them"),
@@ -96,6 +102,11 @@ def test_wrong_flags(fails, name, flags, says):
 def test_wrong_data_is_found_before_training(data, fails, damage):
     fails("train", *train_flags(data), says=damage(data))
     assert not (data.parent / "run").exists()
+
+
+def test_fault_of_a_file_is_told_with_the_command_that_tells_all(data, fails):
+    command = f"prepare check --dataset folder --data_dir {data}"
+    fails("train", *train_flags(data), says=(*damages.label_no_class(data), command))
 
 
 def test_cut_off_unlabeled_image_is_found_before_training(data, fails):

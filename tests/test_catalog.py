@@ -158,9 +158,16 @@ def test_missing_image_is_named(voc_folder):
         dataset.image_path("lost")
 
 
+def test_folder_inside_of_a_data_set_is_told_from_it(voc_folder):
+    folder = voc_folder()
+    for inner in ("JPEGImages", "SegmentationClass", "ImageSets"):
+        with pytest.raises(InputError, match=f"{inner} holds no JPEGImages; did you mean {folder}"):
+            catalog.folder(folder / inner)
+
+
 def test_shapes_refuses_a_folder_with_something_else(voc_folder):
     folder = voc_folder()
-    with pytest.raises(InputError, match="cannot write the data set shapes"):
+    with pytest.raises(InputError, match=r"cannot write the data set shapes.*--dataset folder"):
         catalog.shapes(folder)
 
 

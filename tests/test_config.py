@@ -161,6 +161,13 @@ def test_folder_that_holds_something_else_is_refused(flag):
     assert "--run_dir r/notes.txt" in refusal(train_config, "--run_dir", "r/notes.txt", *flag)
 
 
+def test_folder_to_resume_that_is_not_there_is_refused_unless_settings_say_what_to_begin():
+    message = refusal(train_config, "--run_dir", "rum", "--resume")
+    assert "no --run_dir rum to resume" in message and "\n" not in message
+    assert train_config(["--run_dir", "rum", "--resume", "--steps", "5"]).steps == 5
+    assert train_config(["--resume"]).run_dir == "runs/demo"
+
+
 def test_resume_takes_the_stored_values(stored_run):
     argv = ["--run_dir", "r", "--dataset", "folder", "--data_dir", "d", "--steps", "40"]
     argv += ["--crop_size", "17,33", "--seed", "5", "--learning_rate", "0.00025"]

@@ -232,6 +232,16 @@ def check_report(written, values):
     }
 
 
+def test_run_that_is_not_finished_is_evaluated_with_a_warning(run, copied, capsys):
+    (copied / "results.json").unlink()
+    evaluated = evaluate(copied)
+    assert f"{copied} has not taken its {STEPS} steps yet" in capsys.readouterr().err
+    trained = run.read("results.json")
+    facts = ("steps", "labeled_images", "unlabeled_images")
+    assert [evaluated[name] for name in facts] == [trained[name] for name in facts]
+    assert evaluated["best_mean_iou"] is None
+
+
 def test_best_checkpoint_has_the_best_score(run, copied):
     shutil.rmtree(copied / "tensorboard")
     results = evaluate(copied, "--checkpoint", "best")

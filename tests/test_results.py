@@ -154,6 +154,16 @@ def test_results_file_has_the_promised_keys():
     assert set(promised.split()) <= set(results.RESULT_KEYS)
 
 
+def test_run_is_finished_once_its_results_are_of_its_last_step(tmp_path, capsys):
+    assert not results.is_finished(tmp_path, 10)
+    results.warn_unfinished(tmp_path, 10)
+    assert f"warning: {tmp_path} has not taken its 10 steps yet" in capsys.readouterr().err
+    results.write(tmp_path / "results.json", {"steps": 10})
+    assert [results.is_finished(tmp_path, steps) for steps in (9, 10, 11)] == [True, True, False]
+    results.warn_unfinished(tmp_path, 10)
+    assert capsys.readouterr().err == ""
+
+
 def test_unknown_result_is_refused_and_nothing_written(tmp_path):
     with pytest.raises(KeyError, match="miou"):
         results.write(tmp_path / "results.json", {"miou": 1.0})

@@ -97,12 +97,13 @@ def started(monkeypatch):
 
 
 @pytest.mark.parametrize("made", [False, True])
-def test_resume_of_an_empty_folder_starts_fresh(tmp_path, started, made):
+def test_resume_of_an_empty_folder_starts_fresh(tmp_path, started, made, capsys):
     run_dir = tmp_path / "run"
     if made:
         run_dir.mkdir()
     data = ("--data_dir", shared_run().data_dir)
     assert call("train", *SHARED, *data, "--run_dir", run_dir, "--resume") == 0
+    assert f"no run in {run_dir} yet: this begins one" in capsys.readouterr().out
     ((config, files),) = started
     assert (config.run_dir, config.seed, config.steps) == (str(run_dir), 3, STEPS)
     assert len(files.split.labeled) == 4

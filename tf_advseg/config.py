@@ -99,6 +99,12 @@ def train_config(argv: list[str] | None = None) -> TrainConfig:
     if not (run_dir / CONFIG_FILE).is_file():
         if run_dir.is_file() or (run_dir.is_dir() and _holds_files(run_dir)):
             raise InputError(f"--run_dir {run_dir} holds other files; allowed: a new folder")
+        # Scripts may say --resume always. But alone with a folder, that is mistyped.
+        if set(given) == {"run_dir", "resume"} and not run_dir.exists():
+            raise InputError(
+                f"there is no --run_dir {run_dir} to resume; "
+                "allowed: the folder of a run, or the settings of a new one"
+            )
         return resolve(given)
     if not given.get("resume"):
         raise InputError(

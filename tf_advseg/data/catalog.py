@@ -126,6 +126,10 @@ def folder(data_dir: Path) -> Dataset:
     """
     if not os.path.isdir(data_dir):
         raise InputError(f"--data_dir {data_dir} is no folder")
+    if os.path.isdir(data_dir.parent / "JPEGImages") and not os.path.isdir(data_dir / "JPEGImages"):
+        raise InputError(
+            f"--data_dir {data_dir} holds no JPEGImages; did you mean {data_dir.parent}?"
+        )
     return Dataset(data_dir, read_classes(classes_path(data_dir)))
 
 
@@ -170,5 +174,8 @@ def shapes(data_dir: Path) -> Dataset:
     try:
         generator.write_dataset(data_dir)
     except OSError as error:
-        raise InputError(f"cannot write the data set shapes to {data_dir}: {error}") from None
+        raise InputError(
+            f"cannot write the data set shapes to {data_dir}: {error}; "
+            "allowed: a new folder, or --dataset folder for a data set of your own"
+        ) from None
     return folder(data_dir)

@@ -283,7 +283,7 @@ def write_dataset(folder: Path, *, seed: int = 0, train: int = 480, val: int = 9
     if folder.exists():
         raise FileExistsError(
             f"{folder} holds {found.get('generator', 'other files')}, not the data set shapes of "
-            f"{description['generator']}; remove it or choose another folder"
+            f"{description['generator']}"
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as parent:

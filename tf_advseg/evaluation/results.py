@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +75,19 @@ def read(path: Path) -> dict[str, Any] | None:
         raise InputError(f"{path} does not say how many steps were taken; delete it to go on")
     # One that an older version wrote may have fewer keys.
     return {**dict.fromkeys(RESULT_KEYS), **values}
+
+
+def is_finished(run_dir: Path, steps: int) -> bool:
+    """Returns whether a run has taken its steps and told what came of them.
+
+    Raises:
+      InputError: its results.json cannot be read.
+    """
+    found = read(run_dir / RESULTS_FILE)
+    return found is not None and found["steps"] >= steps
+
+
+def warn_unfinished(run_dir: Path, steps: int) -> None:
+    """Says on stderr that a run is not finished, if it is not."""
+    if not is_finished(run_dir, steps):
+        print(f"warning: {run_dir} has not taken its {steps} steps yet", file=sys.stderr)
