@@ -54,7 +54,28 @@ def test_second_map_comes_last_and_is_the_confidence(outputs):
     assert said.shape == (1, *SIZE, 2)
     true = raw[..., 0] if outputs == 1 else raw[..., 1] - raw[..., 0]
     np.testing.assert_allclose(realness(said), true, atol=1e-6)
-    np.testing.assert_allclose(confidence(said), 1 / (1 + np.exp(-raw[..., -1])), rtol=1e-5)
+    largest = maps.numpy().max(axis=-1)
+    odds = raw[..., -1] + np.log(largest / (1 - largest))
+    np.testing.assert_allclose(confidence(said), 1 / (1 + np.exp(-odds)), rtol=1e-4)
+
+
+def test_confidence_is_the_largest_probability_until_it_has_learned():
+    network = build_discriminator(3, channels=2, confidence_head=True)
+    for weight in network.get_layer("conv5").weights:
+        weight.assign(tf.zeros_like(weight))
+    maps, image = inputs()
+    said = judge(network, maps, image)
+    np.testing.assert_allclose(confidence(said), maps.numpy().max(axis=-1), rtol=1e-5)
+    scale, shift = network.get_layer("calibration").trainable_weights
+    scale.assign(tf.zeros_like(scale))
+    shift.assign([np.log(3.0)])
+    np.testing.assert_allclose(confidence(judge(network, maps, image)), 0.75, rtol=1e-6)
+
+
+def test_confidence_in_one_hot_maps_is_finite():
+    network = build_discriminator(3, channels=2, confidence_head=True)
+    maps = tf.one_hot(tf.zeros((1, *SIZE), tf.int32), 3)
+    assert np.isfinite(judge(network, maps, inputs()[1])).all()
 
 
 def test_without_a_second_map_confidence_is_that_of_being_true():

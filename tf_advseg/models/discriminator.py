@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from tf_advseg.models.convolutions import SymmetricConv2D
-from tf_advseg.models.layers import Normalize, ResizeLike
+from tf_advseg.models.layers import LogOdds, Normalize, ResizeLike
 from tf_advseg.models.spectral import spectral_normalization
 
 _CHANNELS = 64  # Of the first convolution, in the paper.
@@ -50,7 +50,9 @@ def build_discriminator(
         its map, and the smaller the part of the input that decides a pixel.
       sees_image: whether it sees the image too, beside its class map.
       confidence_head: whether a second map comes from the last convolution's input: the logits of
-        a prediction being right, which are then the confidence.
+        a prediction being right, which are then the confidence. It begins at the largest
+        probability and learns what to change of it: the coarse map cannot tell pixels apart that
+        the softmax tells apart well.
       precision: a Keras dtype policy. The logits are float32 in all of them.
 
     Returns:
@@ -83,10 +85,20 @@ def build_discriminator(
         x = keras.layers.LeakyReLU(0.2, name=f"relu{number}", dtype=precision)(x)
     last = layer(x.shape[-1], outputs + confidence_head, LAYERS)(x)
     logits = ResizeLike(align_corners, name="resize")((last, probabilities))
-    if outputs == 2:
-        true = logits[..., 1:2] - logits[..., :1]
-        logits = tf.concat([true, logits[..., 2:]], axis=-1) if confidence_head else true
-    return keras.Model(inputs, logits, name="discriminator")
+    true = logits[..., 1:2] - logits[..., :1] if outputs == 2 else logits
+    if confidence_head:
+        right = logits[..., -1:] + _calibrated_odds(probabilities)
+        true = tf.concat([true[..., :1], right], axis=-1)
+    return keras.Model(inputs, true, name="discriminator")
+
+
+def _calibrated_odds(probabilities: tf.Tensor) -> tf.Tensor:
+    """Returns a x + b of the log odds x of the largest probability; a and b learn from 1 and 0."""
+    odds = LogOdds(name="odds")(probabilities)
+    scale = keras.layers.Conv2D(
+        1, 1, kernel_initializer="ones", name="calibration", dtype="float32"
+    )
+    return scale(odds)
 
 
 def judge(

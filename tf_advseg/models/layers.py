@@ -67,6 +67,30 @@ class ResizeLike(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("tf_advseg")
+class LogOdds(keras.layers.Layer):
+    """The log odds of the largest probability of each pixel, in float32.
+
+    Input: class probabilities [B, H, W, C]. Output: float32 [B, H, W, 1], finite also where a
+    probability is 0 or 1.
+    """
+
+    _LEAST = 1e-4  # So far may a probability come to 0 or 1: log odds of 9.2.
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(dtype="float32", **kwargs)
+
+    def call(self, probabilities: tf.Tensor) -> tf.Tensor:
+        largest = tf.reduce_max(probabilities, axis=-1, keepdims=True)
+        largest = tf.clip_by_value(largest, self._LEAST, 1 - self._LEAST)
+        return tf.math.log(largest) - tf.math.log1p(-largest)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["dtype"]
+        return config
+
+
+@keras.saving.register_keras_serializable("tf_advseg")
 class DilatedAveragePooling2D(keras.layers.Layer):
     """Average pooling of stride 1 over pixels that lie `dilation_rate` apart.
 
