@@ -202,7 +202,7 @@ def test_second_call_leaves_the_files_alone(written):
 @pytest.mark.parametrize("other", [{"seed": 4}, {"train": 6}, {"val": 2}])
 def test_refuses_a_folder_made_with_other_settings(written, other):
     before = modification_times(written)
-    with pytest.raises(FileExistsError, match=r"holds .*, not the data set shapes of .*'seed': 3"):
+    with pytest.raises(FileExistsError, match=r"holds .*'seed': 3.*, not the data set shapes of "):
         shapes.write_dataset(written, **{"seed": 3, "train": 5, "val": 3, **other})
     assert modification_times(written) == before
 

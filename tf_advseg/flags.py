@@ -81,7 +81,7 @@ def parse_share(text: str) -> float:
 
 def share() -> Kind:
     """A share in (0, 1], as `parse_share` has it."""
-    return Kind(parse_share, "a number above 0 and at most 1, such as 0.125, 1/8 or full", "X")
+    return Kind(parse_share, "a share such as 1/8, 0.3 or full, above 0 and at most 1", "X")
 
 
 def _range(low: float, high: float | None, above: bool = False) -> str:
