@@ -265,7 +265,13 @@ def small_config(weights):
     return TrainConfig(backbone="small", weights=str(weights))
 
 
-@pytest.mark.parametrize("place", ["", "checkpoints", "checkpoints/step-40"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "checkpoints",
+        *(pytest.param(place, marks=pytest.mark.slow) for place in ("", "checkpoints/step-40")),
+    ],
+)
 def test_run_gives_backbone_and_head_for_the_same_classes(place, run):
     path = run.folder / place
     segmenter = build_segmenter("small", num_classes=3)
@@ -342,6 +348,7 @@ def test_folder_that_is_no_run_is_refused(tmp_path):
         initial_weights.look(config_of(tmp_path))
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_a_run_on_other_classes(run, tmp_path, capsys):
     data_dir = make_voc_folder(tmp_path / "data", train=4, val=1, num_classes=4)
     flags = ("--dataset", "folder", "--data_dir", data_dir, "--run_dir", tmp_path / "run", *TINY)

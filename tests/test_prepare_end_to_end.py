@@ -6,15 +6,16 @@ from tests.archives_made import Cityscapes, Voc, prepare
 from tests.runs import TINY, call
 
 
+# What is written is tested by test_prepare_voc2012 and test_prepare_cityscapes too.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("data_set", "made", "method", "says"),
     [
         # Of the 5 images in train_aug, a half rounded down.
         ("voc2012", Voc, "semi", "21 classes, 2 labeled and 3 unlabeled images, 2 for validation"),
-        pytest.param(
+        (
             *("cityscapes", Cityscapes, "baseline"),
             "19 classes, 2 labeled and 2 unlabeled images (not",
-            marks=pytest.mark.slow,
         ),
     ],
 )

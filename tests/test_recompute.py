@@ -32,7 +32,7 @@ SLOW = pytest.mark.slow
     ("batch_norm", "precision"),
     [
         ("train", "float32"),
-        ("frozen_affine", "mixed_bfloat16"),
+        pytest.param("frozen_affine", "mixed_bfloat16", marks=SLOW),
         pytest.param("train", "mixed_bfloat16", marks=SLOW),
         pytest.param("frozen_affine", "float32", marks=SLOW),
         pytest.param("frozen", "float32", marks=SLOW),
@@ -107,7 +107,7 @@ def test_flag_reaches_the_backbone(value):
     assert isinstance(backbone, RecomputingNetwork) == (value == "true")
 
 
-@pytest.mark.parametrize("batch_norm", ["train", "frozen"])
+@pytest.mark.parametrize("batch_norm", ["train", pytest.param("frozen", marks=SLOW)])
 def test_networks_of_several_replicas_recompute_too(batch_norm):
     options = {"num_classes": 3, "batch_norm": batch_norm, "recompute": True}
     segmenter = build_segmenter("small", "upernet", **options)

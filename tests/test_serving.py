@@ -283,6 +283,7 @@ def test_discriminator_sees_the_scale_it_was_trained_with(exported):
     np.testing.assert_allclose(served["confidence"], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_run_trained_in_bfloat16_is_exported_in_float32(tmp_path):
     settings = configuration.resolve(
         {"precision": "mixed_bfloat16", "run_dir": str(tmp_path / "run")}

@@ -74,7 +74,9 @@ def saved_model(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("module", ["c_api", "saved_model_cli"])
+@pytest.mark.parametrize(
+    "module", ["c_api", pytest.param("saved_model_cli", marks=pytest.mark.slow)]
+)
 def test_engine_of_tensorflow_agrees(saved_model, tmp_path, module):
     engine = check.importlib.import_module(f"serving.check.engines.{module}")
     if lacks := engine.missing():
