@@ -85,11 +85,11 @@ def build_discriminator(
         x = keras.layers.LeakyReLU(0.2, name=f"relu{number}", dtype=precision)(x)
     last = layer(x.shape[-1], outputs + confidence_head, LAYERS)(x)
     logits = ResizeLike(align_corners, name="resize")((last, probabilities))
-    true = logits[..., 1:2] - logits[..., :1] if outputs == 2 else logits
+    said = logits[..., 1:2] - logits[..., :1] if outputs == 2 else logits
     if confidence_head:
         right = logits[..., -1:] + _calibrated_odds(probabilities)
-        true = tf.concat([true[..., :1], right], axis=-1)
-    return keras.Model(inputs, true, name="discriminator")
+        said = tf.concat([said[..., :1], right], axis=-1)
+    return keras.Model(inputs, said, name="discriminator")
 
 
 def _calibrated_odds(probabilities: tf.Tensor) -> tf.Tensor:
