@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tf_advseg import cli, config
 from tf_advseg.errors import InputError
-from tf_advseg.evaluation import results
+from tf_advseg.evaluation import comparison, results
 from tf_advseg.options import FULL, RANDOM_CROP, EvaluateConfig
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Task(NamedTuple):
 
     files: "LabeledFiles"
     protocol: "Protocol"
+    other: dict[str, Any] | None = None  # What another run's results.json holds, to compare with.
 
 
 def main() -> None:
@@ -75,7 +76,7 @@ def evaluate_split(settings: EvaluateConfig, subject: "Subject", task: Task) -> 
     """Evaluates the images of a split, prints the tables, and writes the results and the report."""
     from tf_advseg.evaluation import masks, tables
 
-    files, protocol = task
+    files, protocol, other = task
     predict = protocol.wrap(subject.predict, subject.padding_color)
     begin = time.perf_counter()
     evaluated = masks.evaluate_files(
@@ -100,6 +101,8 @@ def evaluate_split(settings: EvaluateConfig, subject: "Subject", task: Task) -> 
     values |= {"images_per_second": scores.images / seconds, "protocol": protocol.describe()}
     output = run_dir / "evaluation" / results.RESULTS_FILE
     write_results(output, values)
+    if other is not None:
+        print(f"\n{comparison.table(values, other)}\n")
     print(f"results in {output}")
 
     from tf_advseg.report import gather, write
@@ -121,7 +124,7 @@ def write_results(output: Path, values: dict[str, Any]) -> None:
 
 
 def choose_task(settings: EvaluateConfig, trained: dict[str, Any], classes: "Classes") -> Task:
-    """Returns which files are evaluated, and what of an image is seen.
+    """Returns which files are evaluated, what of an image is seen, and what it is compared with.
 
     Args:
       settings: the flags.
@@ -129,14 +132,18 @@ def choose_task(settings: EvaluateConfig, trained: dict[str, Any], classes: "Cla
       classes: that it predicts.
 
     Raises:
-      InputError: flags that do not fit the run, or data that is missing or wrong.
+      InputError: flags that do not fit the run, data that is missing or wrong, or another run to
+        compare with that cannot be.
     """
     values = protocol_values(settings, trained, classes)
     files = split_files(settings, trained, classes)
 
     from tf_advseg.evaluation.protocols import Protocol
 
-    return Task(files, Protocol(**values))
+    protocol, other = Protocol(**values), None
+    if settings.compare:
+        other = comparison.other_run(Path(settings.compare), classes.names, protocol.describe())
+    return Task(files, protocol, other)
 
 
 def protocol_values(

@@ -48,6 +48,12 @@ def evaluate_config(argv: list[str] | None = None) -> EvaluateConfig:
         _refuse_beside("saved_model", given, ("checkpoint", "scales", "flip", "sliding_window"))
     if config.eval_protocol not in (None, FULL):
         _refuse_beside(f"eval_protocol {config.eval_protocol}", given, ("sliding_window", "images"))
+    if config.compare:
+        # A run's results are of its own way to look at its own validation images.
+        _refuse_beside("compare", given, ("images", "split", "scales", "flip", "sliding_window"))
+        _require_folder("compare", config.compare)
+        if config.run_dir is None:
+            raise InputError("--compare needs --run_dir")
     if config.images:
         _refuse_beside("images", given, ("split", "data_dir", "eval_size", "void_as_background"))
         _require_folder("images", config.images)

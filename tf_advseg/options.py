@@ -68,6 +68,9 @@ class EvaluateConfig:
     )
     images: str | None = flag(None, text(), "segment the images in this folder (no labels)")
     save_masks: str | None = flag(None, text(), "write predictions as indexed PNG here")
+    compare: str | None = flag(
+        None, text(), "folder of a finished run, whose scores are shown beside this one's"
+    )
 
 
 #: Of the files of one request to an export: a 4K frame, 3840x2160, just fits.
