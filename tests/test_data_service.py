@@ -41,7 +41,9 @@ def batches(tmp_path):
 
 @pytest.mark.parametrize(("job", "readers"), [(None, 1), ("shared", 2)])
 def test_each_image_is_read_once_by_all_readers_together(two_servers, batches, job, readers):
-    iterators = [iter(service.read_through(batches, two_servers, job)) for _ in range(readers)]
+    read = [service.read_through(batches, two_servers, job) for _ in range(readers)]
+    assert not any(dataset.options().autotune.enabled for dataset in read)  # See `untuned`.
+    iterators = [iter(dataset) for dataset in read]
     seen = {"labeled": [], "unlabeled": []}
     for turn in range(20):
         batch = next(iterators[turn % readers])

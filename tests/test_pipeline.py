@@ -247,6 +247,17 @@ def test_evaluation_without_labels_gives_images_alone(textured):
     assert [image.shape for image in found] == [(20, 26, 3), (21, 25, 3), (22, 24, 3)]
 
 
+def test_nothing_is_left_to_the_tuner_that_delays_the_end(textured):
+    pairs = textured(2)
+    images, labels = zip(*pairs)
+    for dataset in (
+        training_dataset(pairs, images, WHOLE, batch_size=2, steps=3, seed=0),
+        evaluation_dataset(images, labels),
+        random_crop_dataset(images, labels, WHOLE, seed=0),
+    ):
+        assert not dataset.options().autotune.enabled
+
+
 def test_broken_file_raises(numbered):
     pairs = numbered(1)
     pairs[0][0].write_bytes(b"no picture")

@@ -16,6 +16,7 @@ from tf_advseg.data.decode import decode_image, decode_label
 from tf_advseg.data.positions import WHOLE, Share, positions
 
 _LABELED, _UNLABELED, _EVALUATION = 0, 1, 2  # Streams of randomness under one seed.
+READY = 2  # Batches, or images of an evaluation, that wait for their turn.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +100,7 @@ def training_dataset(
     else:
         streams = {kind: _batches(places, load, size) for kind, load in loaders.items()}
         dataset = tf.data.Dataset.zip(streams)
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    return untuned(dataset.prefetch(READY))
 
 
 def evaluation_dataset(
@@ -119,7 +120,7 @@ def evaluation_dataset(
     if labels:
         both = tf.data.Dataset.zip((dataset, _mapped(labels, _label_reader(void_class))))
         dataset = _map(both, _of_one_size)
-    return dataset.prefetch(2)
+    return untuned(dataset.prefetch(READY))
 
 
 def random_crop_dataset(
@@ -143,7 +144,19 @@ def random_crop_dataset(
         image, label = _labeled_view(*paths, image_seed, views)
         return tf.cast(tf.round(image), tf.uint8), label
 
-    return _map(paths.enumerate(first), load).prefetch(2)
+    return untuned(_map(paths.enumerate(first), load).prefetch(READY))
+
+
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Returns the data set without TensorFlow's tuner of its threads.
+
+    The tuner sleeps longer and longer, up to a minute, and sometimes nothing wakes it when the data
+    set is closed: a run that is told to stop would stand still until then. Without it a `map` has
+    as many threads as the machine has cores, up to 16.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def shuffled_index(position: tf.Tensor, count: int, seed: tf.Tensor) -> tf.Tensor:

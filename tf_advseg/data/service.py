@@ -139,11 +139,13 @@ def read_through(
     """
     import tensorflow as tf
 
+    from tf_advseg.data.pipeline import READY, untuned
+
     service = tf.data.experimental.service
     read = service.distribute(
         processing_mode=service.ShardingPolicy.DYNAMIC, service=address, job_name=job
     )
-    return dataset.apply(read).prefetch(tf.data.AUTOTUNE)
+    return untuned(dataset.apply(read).prefetch(READY))
 
 
 @contextlib.contextmanager
