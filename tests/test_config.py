@@ -61,7 +61,7 @@ def test_another_dataset_has_the_default_preset():
     settings = train_config(["--dataset", "folder", "--data_dir", "d"])
     assert settings.preset == "default"
     assert settings.steps == TrainConfig.steps
-    assert settings.run_dir == "runs/folder-semi-1-0"
+    assert settings.run_dir == "runs/folder-semi_plus-1-0"
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -97,6 +97,8 @@ def test_paper_preset_has_the_papers_numbers():
     ("argv", "expected"),
     [
         (["--steps", "80"], {"semi_start": 20, "eval_every": 8, "checkpoint_every": 8}),
+        (["--steps", "80", "--method", "teacher"], {"semi_start": 8}),
+        (["--steps", "80", "--method", "semi_plus"], {"semi_start": 8}),
         (["--steps", "3"], {"semi_start": 0, "eval_every": 1, "checkpoint_every": 1}),
         (["--steps", "80", "--semi_start", "0"], {"semi_start": 0}),
         (["--steps", "80", "--eval_every", "5"], {"eval_every": 5, "checkpoint_every": 5}),

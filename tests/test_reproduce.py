@@ -156,7 +156,7 @@ def test_run_of_other_settings_in_the_folder_is_told_before_any_run(planned):
     with pytest.raises(InputError, match=r"--t_semi was 0\.3"):
         planned("--fractions", "1/2", "--t_semi", "0.4")
     # Left out, train.py would go on with the old value, beside new runs with the default.
-    with pytest.raises(InputError, match=r"--t_semi would be 0\.2, and was 0\.3 in .*baseline"):
+    with pytest.raises(InputError, match=r"--t_semi would be 0\.7, and was 0\.3 in .*baseline"):
         planned("--fractions", "1/2", "--seeds", "0,1")
     with pytest.raises(InputError, match="--steps would be 20, and was 10"):
         planned(*arguments, "--steps", "20")

@@ -210,7 +210,11 @@ def _derive(config: TrainConfig) -> TrainConfig:
         weights = str(Path(weights).resolve())  # A run may be resumed from another folder.
     batch_norm = config.batch_norm or ("train" if config.weights == "none" else "frozen")
     eval_every = config.eval_every or max(1, config.steps // 10)
-    semi_start = config.steps // 4 if config.semi_start is None else config.semi_start
+    # A segmenter's own labels are worth something later than the averages of one.
+    part_before_semi = 10 if config.recipe().teacher else 4
+    semi_start = config.semi_start
+    if semi_start is None:
+        semi_start = config.steps // part_before_semi
     checkpoint_every = config.checkpoint_every or eval_every
     combinations.check_execution(
         config.steps_per_execution,

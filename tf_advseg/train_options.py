@@ -192,7 +192,10 @@ class TrainConfig:
         True, boolean(), "mix the unlabeled images that a teacher's pupil sees", group="method"
     )
     semi_start: int | None = flag(
-        None, integer(0), "first step with L_semi [a quarter of --steps]", group="method"
+        None,
+        integer(0),
+        "first step with L_semi [a quarter of --steps; with a teacher a tenth]",
+        group="method",
     )
     mixing: str = flag(
         Recipe.mixing,

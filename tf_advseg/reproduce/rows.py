@@ -24,8 +24,15 @@ class Row:
 #: Of the paper's tables, in their order.
 PUBLISHED = ("baseline", "adv", "semi")
 
-#: The discriminator and the selection of the paper, whatever the preset has.
-_PUBLISHED_DISCRIMINATOR = (
+#: The discriminator, the weights of the losses and the selection of the paper, whatever the preset
+#: has.
+PUBLISHED_RECIPE = (
+    *("--discriminator_channels", "64"),
+    *("--discriminator_learning_rate", "1e-4"),
+    *("--lambda_adv", "0.01"),
+    *("--lambda_adv_unlabeled", "0.001"),
+    *("--lambda_semi", "0.1"),
+    *("--t_semi", "0.2"),
     *("--spectral_norm", "false"),
     *("--discriminator_sees_image", "false"),
     *("--label_smoothing", "0"),
@@ -41,7 +48,7 @@ _PUBLISHED_DISCRIMINATOR = (
 #: What may stand in --methods.
 ROWS: dict[str, Row] = {
     **{method: Row(method) for method in registry.METHODS},
-    "baseline_ema": Row("baseline", ("--ema_decay", "0.99")),
-    "adv_published": Row("adv", _PUBLISHED_DISCRIMINATOR),
-    "semi_published": Row("semi", _PUBLISHED_DISCRIMINATOR),
+    "baseline_raw": Row("baseline", ("--ema_decay", "0")),
+    "adv_published": Row("adv", PUBLISHED_RECIPE),
+    "semi_published": Row("semi", PUBLISHED_RECIPE),
 }
