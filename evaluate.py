@@ -35,7 +35,7 @@ class Task(NamedTuple):
 
     files: "LabeledFiles"
     protocol: "Protocol"
-    other: dict[str, Any] | None = None  # What another run's results.json holds, to compare with.
+    other: comparison.Scored | None = None  # What it is compared with.
 
 
 def main() -> None:
@@ -102,7 +102,8 @@ def evaluate_split(settings: EvaluateConfig, subject: "Subject", task: Task) -> 
     output = run_dir / "evaluation" / results.RESULTS_FILE
     write_results(output, values)
     if other is not None:
-        print(f"\n{comparison.table(values, other)}\n")
+        own = comparison.Scored(run_dir.resolve().name, values)
+        print(f"\n{comparison.table(own, other)}\n")
     print(f"results in {output}")
 
     from tf_advseg.report import gather, write
@@ -135,15 +136,14 @@ def choose_task(settings: EvaluateConfig, trained: dict[str, Any], classes: "Cla
       InputError: flags that do not fit the run, data that is missing or wrong, or another run to
         compare with that cannot be.
     """
-    values = protocol_values(settings, trained, classes)
+    values, other = protocol_values(settings, trained, classes), None
+    if settings.compare:
+        other = comparison.other_run(Path(settings.compare), trained, classes.name, classes.names)
     files = split_files(settings, trained, classes)
 
     from tf_advseg.evaluation.protocols import Protocol
 
-    protocol, other = Protocol(**values), None
-    if settings.compare:
-        other = comparison.other_run(Path(settings.compare), classes.names, protocol.describe())
-    return Task(files, protocol, other)
+    return Task(files, Protocol(**values), other)
 
 
 def protocol_values(

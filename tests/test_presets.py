@@ -233,6 +233,13 @@ def test_selection_of_a_method_stands_in_its_settings(method, selection):
     assert train_config(["--method", method]).selection == selection
 
 
+@pytest.mark.parametrize("preset", ["default", "challenge"])
+def test_presets_smoothing_is_not_that_of_a_loss_that_has_none(preset):
+    argv = ["--preset", preset, "--dataset", "voc2012", "--data_dir", "d"]
+    assert train_config(argv).label_smoothing == 0.1
+    assert train_config([*argv, "--adversarial_loss", "hinge"]).label_smoothing == 0
+
+
 def test_coin_flip_is_no_trouble_to_a_method_without_unlabeled_images():
     assert settings_of("authors", "--method", "adv", "--mixing", "coin_flip").mixing == "coin_flip"
     recipe = settings_of("challenge", "--method", "adv").recipe()

@@ -12,6 +12,7 @@ from tf_advseg import combinations, flags, resume, textfile
 from tf_advseg.errors import InputError
 from tf_advseg.options import FULL, LOG_EVERY, EvaluateConfig, ExportConfig
 from tf_advseg.presets import FOR_DATASET, PRESETS, preset_values
+from tf_advseg.recipe import CROSS_ENTROPY
 from tf_advseg.train_options import TrainConfig
 
 #: Files of a run folder: every resolved value, the classes, the labeled and unlabeled ids.
@@ -28,6 +29,13 @@ def stored_config(run_dir: Path) -> TrainConfig:
       InputError: the folder holds no run, or its configuration is wrong.
     """
     return TrainConfig(**flags.values_from_json(TrainConfig, run_dir / CONFIG_FILE))
+
+
+#: Flags of evaluate.py with which its scores are not of the kind that training leaves.
+_OTHER_SCORES = (
+    "images", "checkpoint", "split", "scales", "flip", "sliding_window", "eval_protocol",
+    "eval_size", "void_as_background",
+)  # fmt: skip
 
 
 def evaluate_config(argv: list[str] | None = None) -> EvaluateConfig:
@@ -49,11 +57,11 @@ def evaluate_config(argv: list[str] | None = None) -> EvaluateConfig:
     if config.eval_protocol not in (None, FULL):
         _refuse_beside(f"eval_protocol {config.eval_protocol}", given, ("sliding_window", "images"))
     if config.compare:
-        # A run's results are of its own way to look at its own validation images.
-        _refuse_beside("compare", given, ("images", "split", "scales", "flip", "sliding_window"))
-        _require_folder("compare", config.compare)
         if config.run_dir is None:
             raise InputError("--compare needs --run_dir")
+        # The other run's scores are of its last step, and of its own validation images as they are.
+        _refuse_beside("compare", given, _OTHER_SCORES)
+        _require_run(Path(config.compare), "compare")
     if config.images:
         _refuse_beside("images", given, ("split", "data_dir", "eval_size", "void_as_background"))
         _require_folder("images", config.images)
@@ -87,9 +95,9 @@ def _require_folder(name: str, folder: str) -> None:
         raise InputError(f"--{name} {folder} is no folder")
 
 
-def _require_run(run_dir: Path) -> None:
+def _require_run(run_dir: Path, name: str = "run_dir") -> None:
     if not (run_dir / CONFIG_FILE).is_file():
-        raise InputError(f"--run_dir {run_dir} holds no run: no {CONFIG_FILE}; train one first")
+        raise InputError(f"--{name} {run_dir} holds no run: no {CONFIG_FILE}; train one first")
 
 
 def train_config(argv: list[str] | None = None) -> TrainConfig:
@@ -131,7 +139,7 @@ def _describe_presets() -> str:
     lines = ["presets, where they differ from the defaults in brackets:"]
     for preset, values in PRESETS.items():
         shown = " ".join(f"--{key} {flags.to_text(value)}" for key, value in values.items())
-        text = f"{preset}: {shown or 'the defaults'}"
+        text = f"{preset}: {shown}"
         lines += textwrap.wrap(text, 78, initial_indent="  ", subsequent_indent="    ")
     for (preset, dataset), values in FOR_DATASET.items():
         told = {key: value for key, value in values.items() if value is not None}
@@ -165,6 +173,9 @@ def resolve(given: dict[str, Any], stored: dict[str, Any] | None = None) -> Trai
                 "allowed: train, or --weights"
             )
         values["batch_norm"] = "train"
+    loss = values.get("adversarial_loss", CROSS_ENTROPY)
+    if loss != CROSS_ENTROPY and "label_smoothing" not in given:
+        values["label_smoothing"] = 0.0  # A preset's means nothing to the other losses.
     # runs/demo is for the demo as it is; a run with settings of its own is named after them.
     if set(given) - {"resume", "preset"} and "run_dir" not in given:
         values["run_dir"] = None
