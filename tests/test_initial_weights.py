@@ -61,8 +61,15 @@ def scramble(segmenter):
     segmenter.set_weights([np.full_like(value, 0.5) for value in segmenter.get_weights()])
 
 
-@pytest.mark.parametrize("write", [write_zip, write_legacy], ids=["zip", "legacy"])
-@pytest.mark.parametrize("prefix", ["", "Scale."], ids=["authors", "coco"])
+@pytest.mark.parametrize(
+    ("prefix", "write"),
+    [
+        pytest.param("", write_zip, id="authors-zip"),
+        pytest.param("Scale.", write_legacy, id="coco-legacy"),
+        pytest.param("", write_legacy, id="authors-legacy", marks=pytest.mark.slow),
+        pytest.param("Scale.", write_zip, id="coco-zip", marks=pytest.mark.slow),
+    ],
+)
 def test_deeplab_file_gives_pytorchs_logits(write, prefix, networks, tmp_path):
     segmenter = networks["deeplab"]
     write(tmp_path / "deeplab.pth", case_state(DEEPLAB, segmenter), prefix=prefix)

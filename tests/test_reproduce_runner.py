@@ -148,6 +148,24 @@ def reproduce(data_dir, output, *more):
     )
 
 
+def test_table_makes_the_runs_that_are_missing(voc_folder, tmp_path):
+    data_dir, output = voc_folder(train=6), tmp_path / "out"
+    arguments = ("--methods", "baseline,adv", "--fractions", "1/2", "--steps", "4")
+    own, rest = settings.parse([*arguments_of(data_dir, output), *arguments])
+    finish(grid.make_grid(own, rest).runs[1], 0.25, steps=4)
+    table = reproduce(data_dir, output, *arguments)
+    stdout, stderr = table.communicate(timeout=300)
+    assert table.returncode == 0, stderr
+    assert "run 1 of 1: baseline 1/2 seed 0" in stdout
+    document = json.loads((output / "results.json").read_text())
+    scores = {cell["method"]: cell["mean_iou"] for cell in document["cells"]}
+    run = json.loads((output / "baseline-0.5-seed0" / "results.json").read_text())
+    assert scores == {"baseline": run["mean_iou"], "adv": 0.25}
+    assert f"| {100 * run['mean_iou']:.2f} |" in (output / "results.md").read_text()
+    assert (output / "results.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
 def test_table_is_stopped_gone_on_with_and_skips_what_is_finished(voc_folder, tmp_path):
     data_dir, output = voc_folder(train=6), tmp_path / "out"
     arguments = ("--methods", "baseline,semi", "--fractions", "1/2", "--steps", "4")

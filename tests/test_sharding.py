@@ -27,7 +27,12 @@ def read(pairs, **options):
 
 @pytest.mark.parametrize(
     ("of", "pieces", "one_kind", "first_step"),
-    [(1, 2, False, 0), (2, 1, False, 3), (2, 3, False, 3), (2, 3, True, 2)],
+    [
+        (1, 2, False, 0),
+        pytest.param(2, 1, False, 3, marks=pytest.mark.slow),
+        (2, 3, False, 3),
+        (2, 3, True, 2),
+    ],
 )
 def test_shares_together_are_the_batch_in_order(pairs, of, pieces, one_kind, first_step):
     options = {"one_kind": one_kind, "first_step": first_step}
