@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests import event_files
-from tests.runs import PUBLISHED, TINY, call
+from tests.runs import AS_PUBLISHED, TINY, call
 from tf_advseg.config import train_config
 from tf_advseg.train_options import TrainConfig
 from tf_advseg.training import health
@@ -23,7 +23,7 @@ NAMES = ("sky", "road", "car")
 
 def config_of(*flags):
     data = ("--dataset", "folder", "--data_dir", "d", "--run_dir", "r")
-    return train_config([*data, "--steps", "4000", *PUBLISHED, *flags])
+    return train_config([*data, "--steps", "4000", *AS_PUBLISHED, *flags])
 
 
 def stretch(first=2001, last=2400, **values):
@@ -115,11 +115,12 @@ def test_nothing_is_selected_after_semi_start(selected, first, tells):
         assert told.tries[0] == "--t_semi 0.1 (now 0.2)"
 
 
-def test_selection_by_probability_is_told_by_its_own_flag():
-    config = train_config(["--method", "teacher", "--t_probability", "0.5"])
+@pytest.mark.parametrize("method", ["teacher", "semi_plus"])
+def test_selection_by_probability_is_told_by_its_own_flag(method):
+    config = train_config(["--method", method, "--t_probability", "0.5"])
     told = health.nothing_selected(config, stretch(3000, selected_fraction=0.0))
     assert "0.00 % of the unlabeled pixels pass t_probability 0.5" in told.what
-    # There is no discriminator that could be to blame.
+    # No discriminator can be to blame.
     assert told.tries == ["--t_probability 0.25 (now 0.5)"]
 
 

@@ -6,8 +6,10 @@ import pytest
 from planned_tables import finish, plan_table
 
 from tf_advseg import config
+from tf_advseg.presets import PRESETS
 from tf_advseg.reproduce import gather, write
 from tf_advseg.reproduce.rows import PUBLISHED, ROWS
+from tf_advseg.train_options import TrainConfig
 
 
 @pytest.fixture
@@ -28,6 +30,15 @@ def test_each_rows_flags_are_train_pys_and_win_over_the_tables(name, planned):
     assert config.train_config(list(run.arguments)) == run.settings
     own = dict(zip(ROWS[name].flags[::2], ROWS[name].flags[1::2], strict=True))
     assert run.settings.ema_decay == float(own.get("--ema_decay", "0.5"))
+
+
+def test_published_row_has_the_papers_value_wherever_the_default_preset_has_another(planned):
+    [run] = planned("--fractions", "1/2", "--methods", "semi_published").runs
+    assert run.settings.preset == "default"
+    # Only the selection by probability, which this row does not use, is not set back.
+    for name in set(PRESETS["default"]) - {"t_probability"}:
+        assert getattr(run.settings, name) == getattr(TrainConfig, name), name
+    assert run.settings.selection == "confidence"
 
 
 def test_differences_are_of_the_same_seeds(planned):

@@ -14,13 +14,15 @@ from test_trainer import METHODS
 from test_trainer_fit import trainer_of
 
 from tests import event_files
-from tests.runs import PUBLISHED
+from tests.runs import AS_PUBLISHED
 from tf_advseg.config import train_config
 from tf_advseg.errors import InputError
 from tf_advseg.training import run_card, tensorboard
 
 NAMES = ("sky", "traffic light (red)")
-CONFIG = train_config(["--dataset", "folder", "--data_dir", "streets", "--seed", "7", *PUBLISHED])
+CONFIG = train_config(
+    ["--dataset", "folder", "--data_dir", "streets", "--seed", "7", *AS_PUBLISHED]
+)
 BASE = {
     "losses": ["cross-entropy", "total"],
     "scores on validation images": ["mean IoU", "pixel accuracy", "IoU by class"],

@@ -5,6 +5,8 @@ docs/fidelity.md says where each value of the published recipes comes from.
 
 from typing import Any
 
+from tf_advseg.recipe import EMA_DECAY
+
 # What the published recipes have in common. All want a GPU and pretrained weights; none was run
 # yet on VOC or Cityscapes. The colour scale and the weights' form follow from --weights.
 _PUBLISHED: dict[str, Any] = {
@@ -22,12 +24,11 @@ _PUBLISHED: dict[str, Any] = {
     "discriminator_learning_rate": 1e-4,
 }
 
-#: What holds the discriminator in balance and makes its confidence worth something where labels are
-#: few and weights random, and a teacher for the unlabeled images. README.md has what it was
-#: measured on.
-_BALANCED: dict[str, Any] = {
+#: For few labels and random weights: a teacher for the unlabeled images, and a discriminator that
+#: stays in balance and whose confidence is worth something. README.md has what it was measured on.
+_DEFAULT: dict[str, Any] = {
     "method": "semi_plus",
-    "ema_decay": 0.99,
+    "ema_decay": EMA_DECAY,
     "discriminator_channels": 16,
     "discriminator_strides": 3,
     "discriminator_sees_image": True,
@@ -58,7 +59,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # python train.py --dataset folder --data_dir DIR
     # The small backbone from scratch.
-    "default": _BALANCED,
+    "default": _DEFAULT,
     # python train.py --preset paper --dataset voc2012 --data_dir DIR --labeled_fraction 0.125
     # Section 4.1. Where the paper says nothing, what its authors' code does.
     "paper": {

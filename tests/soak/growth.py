@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from tests.folders import draw, indexed_label, make_voc_folder
+from tests.runs import AS_PUBLISHED
 
 _ROOT = Path(__file__).resolve().parents[2]
 _MIB, _HOUR = 2**20, 3600
@@ -39,7 +40,7 @@ _MAX_PIXELS = 10_000
 #: issue 62551), and a validation with its checkpoint makes some 1,900.
 _VALIDATE_EVERY = "100"  # Steps.
 _RUN = (
-    *("--dataset", "folder", "--method", "semi", "--labeled_fraction", "0.5", "--semi_start", "0"),
+    *("--dataset", "folder", *AS_PUBLISHED, "--labeled_fraction", "0.5", "--semi_start", "0"),
     *("--crop_size", "33,49", "--batch_size", "2", "--steps", str(10**8)),
     *("--eval_every", _VALIDATE_EVERY, "--checkpoint_every", _VALIDATE_EVERY),
 )

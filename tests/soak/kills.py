@@ -18,13 +18,13 @@ from tensorboard.backend.event_processing.event_file_loader import RawEventFileL
 from tensorboard.compat.proto.event_pb2 import Event
 
 from tests.folders import make_voc_folder
-from tests.runs import ROOT, TINY, command, script
+from tests.runs import AS_PUBLISHED, ROOT, TINY, command, script
 from tf_advseg import checkpoint_files
 from tf_advseg.training import event_files
 
 #: Nothing is due at the steps of something else: windows of 20, validations, checkpoints.
 SETTINGS = (
-    *("--dataset", "folder", "--method", "semi", "--labeled_fraction", "0.7", *TINY),
+    *("--dataset", "folder", *AS_PUBLISHED, "--labeled_fraction", "0.7", *TINY),
     *("--steps", "90", "--eval_every", "14", "--checkpoint_every", "6", "--semi_start", "45"),
     *("--t_semi", "0.45", "--learning_rate", "0.02", "--discriminator_learning_rate", "1.5e-4"),
     *("--spectral_norm", "true", "--discriminator_channels", "16", "--seed", "3"),

@@ -151,8 +151,8 @@ def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Returns the data set without TensorFlow's tuner of its threads.
 
     The tuner sleeps longer and longer, up to a minute, and sometimes nothing wakes it when the data
-    set is closed: a run that is told to stop would stand still until then. Without it a `map` has
-    as many threads as the machine has cores, up to 16.
+    set is closed: a run that is told to stop would stand still until then. Without it a `map` makes
+    as many elements at once as the machine has cores, but at most 16.
     """
     options = tf.data.Options()
     options.autotune.enabled = False

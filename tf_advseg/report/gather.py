@@ -48,7 +48,8 @@ _TRAINING = (
     "preset", "labeled_fraction", "backbone", "head", "output_stride", "weights", "batch_size",
     "crop_size", "input_scale", "learning_rate", "discriminator_learning_rate", "lambda_adv",
     "lambda_adv_unlabeled", "lambda_semi", "t_semi", "t_probability", "selection", "semi_start",
-    "ema_decay", "precision",
+    "ema_decay", "discriminator_channels", "discriminator_strides", "discriminator_sees_image",
+    "truth_peak", "label_smoothing", "lambda_confidence", "precision",
 )  # fmt: skip
 
 _MOST_CONFUSIONS, _LEAST_SHARE = 6, 0.01

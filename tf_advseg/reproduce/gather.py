@@ -178,10 +178,11 @@ def gather(grid: Grid) -> Table:
 
 def _cell(runs: Sequence[Run], known: dict) -> Cell:
     run = runs[0]
+    published_as = run.settings.method, run.cell[1]
     return Cell(
         *run.cell,
         run.labeled_images,
         tuple(outcome for run in runs if (outcome := outcome_of(run)) is not None),
         len(runs),
-        {source: table[run.cell] for source, table in known.items() if run.cell in table},
+        {name: table[published_as] for name, table in known.items() if published_as in table},
     )

@@ -24,9 +24,10 @@ class Row:
 #: Of the paper's tables, in their order.
 PUBLISHED = ("baseline", "adv", "semi")
 
-#: The discriminator, the weights of the losses and the selection of the paper, whatever the preset
-#: has.
+#: What the paper has where the preset `default` has something of its own, and the options that the
+#: paper has not.
 PUBLISHED_RECIPE = (
+    *("--ema_decay", "0"),
     *("--discriminator_channels", "64"),
     *("--discriminator_learning_rate", "1e-4"),
     *("--lambda_adv", "0.01"),

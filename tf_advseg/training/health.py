@@ -124,7 +124,7 @@ def nothing_selected(config: TrainConfig, stretch: Stretch) -> Finding | None:
     return Finding(
         f"L_semi has nothing to learn from: {100 * selected:.2f} % of the unlabeled pixels pass "
         f"{passed} {stretch}",
-        [*lower, *(_weaker_discriminator(config) if recipe.uses_discriminator else ())],
+        [*lower, *(_weaker_discriminator(config) if "t_semi" in bounds else ())],
     )
 
 
