@@ -23,12 +23,14 @@ def maps(height, width, classes=3, batch=1, seed=0):
 
 @pytest.fixture(scope="module")
 def discriminator():
+    keras.utils.set_random_seed(0)
     return build_discriminator(3)
 
 
 @pytest.fixture(scope="module")
 def normalized():
     """A discriminator with spectral normalisation after a few training calls."""
+    keras.utils.set_random_seed(0)
     network = build_discriminator(3, spectral_norm=True)
     call = tf.function(lambda x: network(x, training=True))
     for seed in range(15):
