@@ -163,6 +163,13 @@ def test_folder_that_holds_something_else_is_refused(flag):
     assert "--run_dir r/notes.txt" in refusal(train_config, "--run_dir", "r/notes.txt", *flag)
 
 
+def test_results_that_were_kept_of_a_finished_run_do_not_make_its_folder_another_one():
+    Path("r").mkdir()
+    Path("r/results.json").write_text("{}")
+    assert train_config(["--run_dir", "r", "--steps", "3", "--resume"]).steps == 3
+    assert "--run_dir r holds other files" in refusal(train_config, "--run_dir", "r")
+
+
 def test_folder_to_resume_that_is_not_there_is_refused_unless_settings_say_what_to_begin():
     message = refusal(train_config, "--run_dir", "rum", "--resume")
     assert "no --run_dir rum to resume" in message and "\n" not in message

@@ -5,11 +5,13 @@ A value comes from the first of: the flag as given, the preset, the default in `
 
 import dataclasses
 import textwrap
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from tf_advseg import combinations, flags, resume, textfile
 from tf_advseg.errors import InputError
+from tf_advseg.evaluation.results import RESULTS_FILE
 from tf_advseg.options import FULL, LOG_EVERY, EvaluateConfig, ExportConfig
 from tf_advseg.presets import FOR_DATASET, PRESETS, preset_values
 from tf_advseg.recipe import CROSS_ENTROPY
@@ -111,7 +113,9 @@ def train_config(argv: list[str] | None = None) -> TrainConfig:
     given = flags.parse(TrainConfig, argv, description, _describe_presets())
     run_dir = Path(given["run_dir"] if "run_dir" in given else resolve(given).run_dir)
     if not (run_dir / CONFIG_FILE).is_file():
-        if run_dir.is_file() or (run_dir.is_dir() and _holds_files(run_dir)):
+        # Of a finished run its results may be all that was kept.
+        kept = {RESULTS_FILE} if given.get("resume") else set()
+        if run_dir.is_file() or (run_dir.is_dir() and _holds_files(run_dir, kept)):
             raise InputError(f"--run_dir {run_dir} holds other files; allowed: a new folder")
         # Scripts may say --resume always. But alone with a folder, that is mistyped.
         if set(given) == {"run_dir", "resume"} and not run_dir.exists():
@@ -130,9 +134,9 @@ def train_config(argv: list[str] | None = None) -> TrainConfig:
     return config
 
 
-def _holds_files(folder: Path) -> bool:
-    """Returns whether a folder holds more than what a run leaves that is killed as it begins."""
-    return not all(textfile.is_unfinished(path) for path in folder.iterdir())
+def _holds_files(folder: Path, kept: Collection[str]) -> bool:
+    """Returns whether a folder holds more than `kept` and what a run killed as it begins leaves."""
+    return not all(path.name in kept or textfile.is_unfinished(path) for path in folder.iterdir())
 
 
 def _describe_presets() -> str:
