@@ -79,7 +79,9 @@ def _is_score(value: Any) -> bool:
 
 def table(own: Scored, other: Scored) -> str:
     """Returns the IoU of each class, the means, and what `own` has more than `other`, as text."""
-    rows = [(n, iou, other.values["per_class_iou"][n]) for n, iou in _ious(own).items()]
+    rows = [
+        (n, iou, other.values["per_class_iou"][n]) for n, iou in own.values["per_class_iou"].items()
+    ]
     for title, key in (("mean IoU", "mean_iou"), ("pixel accuracy", "pixel_accuracy")):
         rows.append((title, own.values[key], other.values[key]))
     widths = (
@@ -93,10 +95,6 @@ def table(own: Scored, other: Scored) -> str:
         lines.append(_line((name, _percent(theirs), _percent(ours), more), widths))
     lines.insert(-2, "-" * len(lines[0]))
     return "\n".join(lines)
-
-
-def _ious(run: Scored) -> dict[str, float | None]:
-    return run.values["per_class_iou"]
 
 
 def _line(cells: tuple[str, ...], widths: tuple[int, ...]) -> str:
