@@ -74,7 +74,7 @@ def test_bytes_belong_to_the_generator_version():
     # A data set on disk is found by its version: whoever changes the images raises the version.
     image, label = shapes.render(0, 0)
     checksums = (zlib.crc32(image.tobytes()), zlib.crc32(label.tobytes()))
-    assert (shapes.GENERATOR_VERSION, *checksums) == (1, 1802986616, 1681689094)
+    assert (shapes.GENERATOR_VERSION, *checksums) == (2, 333429661, 2758006996)
 
 
 @pytest.mark.parametrize("other", [(5, 8), (6, 7), (7, 5)])
@@ -148,8 +148,10 @@ def test_colors_of_all_classes_spread_alike(rendered):
     spreads = np.stack([images[labels == index].std(axis=0) for index in range(NUM_CLASSES)])
     # The class means differ by much less than the colours within one class.
     assert spreads.min() > 35
-    assert np.ptp(means, axis=0).max() < 0.5 * spreads.min()
-    assert np.ptp(spreads, axis=0).max() < 0.3 * spreads.min()
+    assert np.ptp(means, axis=0).max() < 0.5 * spreads[1:].min()
+    # The background is softer, and is seldom of one of its two colours alone.
+    assert np.ptp(spreads[1:], axis=0).max() < 0.2 * spreads[1:].min()
+    assert np.ptp(spreads, axis=0).max() < 0.4 * spreads.min()
 
 
 def test_written_files_hold_what_render_gives(written):

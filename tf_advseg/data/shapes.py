@@ -22,7 +22,7 @@ from tf_advseg import textfile
 from tf_advseg.data import VOID_COLOR, VOID_LABEL
 
 #: Raised whenever `render` gives other bytes for the same seed and index.
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 
 TEXTURES = ("striped", "checked", "dotted")
 OUTLINES = ("ellipse", "triangle")
@@ -42,8 +42,8 @@ CLASSES: tuple[tuple[str, tuple[int, int, int]], ...] = (
 #: Side of the default image in pixels. Lengths below are for this size and scale with the image.
 DEFAULT_SIZE = 96
 
-_OBJECTS = (2, 5)
-_RADIUS = (14.0, 24.0)
+_OBJECTS = (2, 4)
+_RADIUS = (16.0, 25.0)
 _PERIOD = (7.0, 11.0)
 _LATTICE = 32
 
@@ -86,10 +86,10 @@ def _noise(rng: Rng, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def _ground(rng: Rng, x: np.ndarray, y: np.ndarray, scale: float) -> np.ndarray:
     """A background texture in [0, 1]: from soft clouds over blotches to stripe-like grain."""
     u, v = _rotate(x, y, _direction(rng))
-    cell, stretch = scale * _between(rng, 5.0, 12.0), _between(rng, 1.0, 3.5)
+    cell, stretch = scale * _between(rng, 5.0, 12.0), _between(rng, 1.0, 1.5)
     coarse = _noise(rng, u / cell, v / (cell * stretch))
     fine = _noise(rng, 2.5 * u / cell, 2.5 * v / (cell * stretch))
-    gain = _between(rng, 2.0, 6.0)
+    gain = _between(rng, 0.8, 2.0)
     return np.clip(0.5 + gain * (0.65 * coarse + 0.35 * fine - 0.5), 0.0, 1.0)
 
 
@@ -98,12 +98,13 @@ def _texture(rng: Rng, kind: str, x: np.ndarray, y: np.ndarray, scale: float) ->
     period = scale * _between(rng, *_PERIOD)
     u, v = _rotate(x, y, _direction(rng))
     u, v = u / period + rng.random(), v / period + rng.random()
-    gain, offset = _between(rng, 1.0, 3.0), _between(rng, -0.25, 0.25)
+    gain, offset = _between(rng, 1.5, 3.0), _between(rng, -0.15, 0.15)
     if kind == "striped":
         wave = _triangle_wave(u) + offset
     elif kind == "checked":
-        # Checks have two cells to a period; a longer period keeps a cell as wide as a stripe.
-        wave = 2.0 * _triangle_wave(0.75 * u) * _triangle_wave(0.75 * v)
+        # Two cells to a period: a check is wider than a stripe or a dot, or few labels could not
+        # tell it from a dot.
+        wave = 2.0 * _triangle_wave(0.4 * u) * _triangle_wave(0.4 * v)
     else:
         du, dv = u - np.floor(u) - 0.5, v - np.floor(v) - 0.5
         wave = 4.0 * (0.33 + 0.2 * offset - np.sqrt(du * du + dv * dv))
@@ -126,7 +127,7 @@ def _paint(canvas: np.ndarray, surface: np.ndarray, alpha, rng: Rng) -> np.ndarr
     middle = 60.0 + 135.0 * rng.random(3)
     # The two colours differ in lightness, either way round, and less in hue.
     half = (float(rng.integers(2)) - 0.5) + (rng.random(3) - 0.5)
-    half = half * (_between(rng, 28.0, 60.0) / np.max(np.abs(half)))
+    half = half * (_between(rng, 45.0, 75.0) / np.max(np.abs(half)))
     color = middle + (2.0 * surface[..., None] - 1.0) * half
     return canvas + alpha * (color - canvas)
 
@@ -147,14 +148,14 @@ def _place(rng: Rng, count: int, height: int, width: int):
 def _degrade(rng: Rng, canvas: np.ndarray, x, y) -> np.ndarray:
     """Uneven light, a slight blur and pixel noise, as uint8 [H, W, 3]."""
     along, _ = _rotate(x / x.shape[1] - 0.5, y / x.shape[0] - 0.5, _direction(rng))
-    canvas = canvas * (1.0 + _between(rng, 0.0, 0.6) * along)[..., None]
+    canvas = canvas * (1.0 + _between(rng, 0.0, 0.3) * along)[..., None]
     side = _between(rng, 0.0, 0.25)
     middle = 1.0 - 2.0 * side
     padded = np.pad(canvas, ((1, 1), (1, 1), (0, 0)), mode="edge")
     rows = middle * padded[1:-1] + side * (padded[:-2] + padded[2:])
     canvas = middle * rows[:, 1:-1] + side * (rows[:, :-2] + rows[:, 2:])
     noise = rng.random(canvas.shape) + rng.random(canvas.shape) - 1.0
-    canvas = canvas + _between(rng, 6.0, 28.0) * noise
+    canvas = canvas + _between(rng, 2.0, 10.0) * noise
     return np.clip(np.floor(canvas + 0.5), 0, np.iinfo(np.uint8).max).astype(np.uint8)
 
 
@@ -170,7 +171,7 @@ def _draw_objects(rng: Rng, canvas: np.ndarray, x: np.ndarray, y: np.ndarray):
     """Draw objects over the canvas [H, W, 3]; gives the new canvas and the label [H, W]."""
     (height, width), scale = x.shape, min(x.shape) / DEFAULT_SIZE
     # Bending the coordinates keeps textures from being exactly periodic. Outlines stay straight.
-    bend, cell = scale * _between(rng, 0.0, 4.0), scale * 24.0
+    bend, cell = scale * _between(rng, 0.0, 2.0), scale * 24.0
     bent_x = x + bend * (_noise(rng, x / cell, y / cell) - 0.5)
     bent_y = y + bend * (_noise(rng, x / cell, y / cell) - 0.5)
     # Every other image has a decoy, an outline with a background's surface. It is background.
