@@ -80,7 +80,7 @@ def test_execution_must_end_where_something_is_due(argv, says):
 def test_resumed_run_takes_as_many_as_fit(first_step, steps):
     config = train_config(["--eval_every", "60", "--steps_per_execution", "10"])
     assert session.steps_per_execution(config, first_step) == steps
-    assert session.steps_per_execution(train_config([]), first_step) == 1
+    assert session.steps_per_execution(train_config(["--run_dir", "r"]), first_step) == 1
 
 
 def test_gpu_takes_fewer_at_once_so_that_a_profile_begins_and_ends_between_them(monkeypatch):
