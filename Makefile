@@ -9,6 +9,8 @@ REQUIREMENTS := requirements.txt
 # order of tests/conftest.py.
 PYTEST_ARGS := -q -n 2 --dist loadfile --no-loadscope-reorder
 DEMO_RUN := runs/demo
+# The same labels and steps, without the unlabeled images.
+DEMO_BASELINE := runs/demo-baseline
 DEMO_EXPORT := exports/demo
 # What is measured, and other flags: make bench PART=step BENCH_ARGS="--backbones small"
 PART := all
@@ -32,7 +34,7 @@ BASE_MARK := $(VENV)/.installed-requirements.txt
 .PHONY: help venv demo test test-slow coverage soak lint bench serve-check docs-check audit clean FORCE
 
 help:
-	@echo "make demo         train a small model, evaluate it and export it, start to end"
+	@echo "make demo         train a small model, with and without unlabeled images; evaluate and export it"
 	@echo "make test         check the style and run the tests"
 	@echo "make test-slow    run the tests that take long"
 	@echo "make coverage     run the tests, and tell which lines they never reach"
@@ -69,12 +71,13 @@ endif
 
 # A run that was begun is carried on. One that is finished is left as it is.
 demo: venv
+	$(PY) train.py --method baseline --run_dir $(DEMO_BASELINE) $(if $(wildcard $(DEMO_BASELINE)/*),--resume)
 	$(PY) train.py $(if $(wildcard $(DEMO_RUN)/*),--resume)
-	$(PY) evaluate.py --run_dir $(DEMO_RUN)
+	$(PY) evaluate.py --run_dir $(DEMO_RUN) --compare $(DEMO_BASELINE)
 	$(PY) export.py --run_dir $(DEMO_RUN) --output $(DEMO_EXPORT)
 	@echo ""
 	@echo "Done. Where to look next:"
-	@echo "  $(DEMO_RUN)/results.json    the scores"
+	@echo "  $(DEMO_RUN)/results.json    the scores; $(DEMO_BASELINE) has those without unlabeled images"
 	@echo "  $(DEMO_EXPORT)/1            the exported model (each further export is numbered one higher)"
 	@echo "  $(PY) -m tensorboard.main --logdir runs    curves and pictures, in the browser"
 

@@ -96,17 +96,18 @@ def test_paper_preset_has_the_papers_numbers():
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
-        (["--steps", "80"], {"semi_start": 20, "eval_every": 8, "checkpoint_every": 8}),
+        (["--steps", "80", "--method", "semi"], {"semi_start": 20}),
+        (["--steps", "80"], {"semi_start": 8, "eval_every": 8, "checkpoint_every": 8}),
         (["--steps", "80", "--method", "teacher"], {"semi_start": 8}),
         (["--steps", "80", "--method", "semi_plus"], {"semi_start": 8}),
         (["--steps", "3"], {"semi_start": 0, "eval_every": 1, "checkpoint_every": 1}),
         (["--steps", "80", "--semi_start", "0"], {"semi_start": 0}),
         (["--steps", "80", "--eval_every", "5"], {"eval_every": 5, "checkpoint_every": 5}),
         (["--steps", "80", "--checkpoint_every", "5"], {"eval_every": 8, "checkpoint_every": 5}),
-        (["--seed", "3", "--labeled_fraction", "1"], {"run_dir": "runs/shapes-semi-1-3"}),
+        (["--seed", "3", "--labeled_fraction", "1"], {"run_dir": "runs/shapes-semi_plus-1-3"}),
         (["--method", "adv", "--labeled_fraction", "0.5"], {"run_dir": "runs/shapes-adv-0.5-0"}),
-        (["--labeled_fraction", "0.125"], {"run_dir": "runs/shapes-semi-0.125-0"}),
-        (["--labeled_list", "ids.txt"], {"run_dir": "runs/shapes-semi-list-0"}),
+        (["--labeled_fraction", "0.125"], {"run_dir": "runs/shapes-semi_plus-0.125-0"}),
+        (["--labeled_list", "ids.txt"], {"run_dir": "runs/shapes-semi_plus-list-0"}),
         (["--preset", "demo"], {"run_dir": "runs/demo"}),
         (["--run_dir", "r", "--steps", "9"], {"run_dir": "r"}),
     ],
@@ -216,7 +217,7 @@ def test_resume_may_go_on_longer_and_with_moved_folders(stored_run, in_empty_fol
     assert (resumed.run_dir, resumed.steps) == ("moved", 80)
     assert resumed.data_dir == str(in_empty_folder / "elsewhere")
     # What was derived from the first length stays: it decided the steps already done.
-    assert resumed.semi_start == first.semi_start == 10
+    assert resumed.semi_start == first.semi_start == 4
 
 
 def test_demo_is_resumed_without_naming_its_folder(stored_run):

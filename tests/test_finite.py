@@ -118,7 +118,7 @@ def test_advice_names_the_last_checkpoint_and_the_flags(tmp_path):
     flags = ["--run_dir", str(tmp_path), "--precision", "mixed_float16", "--method", "adv"]
     config = train_config([*flags, "--learning_rate", "0.3"])
     tries = (
-        "a lower --learning_rate (now 0.3), or a lower --discriminator_learning_rate (now 0.0001)"
+        "a lower --learning_rate (now 0.3), or a lower --discriminator_learning_rate (now 0.001)"
         ", or --precision float32"
     )
     with pytest.raises(FloatingPointError) as caught, finite.explained(config):

@@ -11,7 +11,7 @@ from tf_advseg.config import train_config
 from tf_advseg.train_options import TrainConfig
 from tf_advseg.training import health
 
-#: Of a run that goes well: the demo's, at its end.
+#: Of a run that goes well, at its end.
 HEALTHY = {
     "discriminator": 0.31,
     "selected_fraction": 0.07,

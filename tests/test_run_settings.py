@@ -44,7 +44,8 @@ def unusual():
         *("--discriminator_optimizer", "sgd", "--discriminator_learning_rate", "0.125"),
         *("--discriminator_momentum", "0.75", "--discriminator_weight_decay", "0.0625"),
         *("--steps", "8", "--poly_power", "2", "--semi_start", "0", "--seed", "9"),
-        *("--mixing", "coin_flip", "--label_smoothing", "0.2", "--weight_decay", "0.3"),
+        *("--method", "semi", "--mixing", "coin_flip", "--label_smoothing", "0.2"),
+        *("--weight_decay", "0.3", "--lambda_confidence", "0"),
     )
 
 

@@ -17,8 +17,8 @@ from tf_advseg.training import adversarial
 from tf_advseg.training.callbacks import EveryStep, Logs
 from tf_advseg.training.objective import CONFIDENCE_PREDICTED, CONFIDENCE_TRUE
 
-#: Steps for which something must go on before it is told, at least; else a tenth of the run. The
-#: demo's discriminator is near to winning for 160 steps, and recovers.
+#: Steps for which something must go on before it is told, at least; else a tenth of the run. A
+#: discriminator that was near to winning for 160 steps has recovered.
 _LEAST_STEPS = 200
 #: Of what a discriminator can know, as a share: it has won if less is left to learn. L_D, which is
 #: 1.39 for one that knows nothing, is then below 0.07. In healthy runs it is 0.2 to 0.5.
