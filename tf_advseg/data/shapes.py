@@ -84,7 +84,7 @@ def _noise(rng: Rng, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _ground(rng: Rng, x: np.ndarray, y: np.ndarray, scale: float) -> np.ndarray:
-    """A background texture in [0, 1]: from soft clouds over blotches to stripe-like grain."""
+    """A background texture in [0, 1]: soft clouds and blotches, at most a little stretched."""
     u, v = _rotate(x, y, _direction(rng))
     cell, stretch = scale * _between(rng, 5.0, 12.0), _between(rng, 1.0, 1.5)
     coarse = _noise(rng, u / cell, v / (cell * stretch))
@@ -102,8 +102,8 @@ def _texture(rng: Rng, kind: str, x: np.ndarray, y: np.ndarray, scale: float) ->
     if kind == "striped":
         wave = _triangle_wave(u) + offset
     elif kind == "checked":
-        # Two cells to a period: a check is wider than a stripe or a dot, or few labels could not
-        # tell it from a dot.
+        # A check is wider than a stripe or a dot: of one size, few labels cannot tell checks and
+        # dots apart.
         wave = 2.0 * _triangle_wave(0.4 * u) * _triangle_wave(0.4 * v)
     else:
         du, dv = u - np.floor(u) - 0.5, v - np.floor(v) - 0.5
