@@ -223,6 +223,34 @@ def test_recipe_that_takes_the_best_checkpoint_is_told_by_it(planned):
     assert "of the best checkpoint by validation" in write.markdown(table, "a command")
 
 
+def test_table_has_each_run_where_a_cell_has_several(planned):
+    made = planned("--fractions", "1/2", "--methods", "baseline,adv", "--seeds", "3,5")
+    first, second, only, _ = made.runs
+    finish(first, 0.5, training_seconds=20)
+    finish(second, 0.25, pixel_accuracy=0.75)
+    finish(only, 0.4, discriminator_loss=0.55)
+    text = write.markdown(gather.gather(made), "a command")
+    _, each = text.split("Each run:")
+    rows = [
+        [field.strip() for field in line.split("|")[1:-1]]
+        for line in each.splitlines()
+        if line.startswith("| `")
+    ]
+    # Method, labeled images, seed, mean IoU, pixel accuracy, L_D; at the end seconds per step.
+    assert [row[:6] + row[-1:] for row in rows] == [
+        ["`baseline`", "1/2, 4", "3", "50.00", "-", "-", "2.000"],
+        ["`baseline`", "1/2, 4", "5", "25.00", "75.00", "-", "0.500"],
+        ["`adv`", "1/2, 4", "3", "40.00", "-", "0.55", "0.500"],
+    ]
+
+
+def test_table_of_one_seed_does_not_repeat_its_runs(planned):
+    made = planned("--fractions", "1/2", "--methods", "baseline,adv")
+    for run in made.runs:
+        finish(run, 0.5)
+    assert "Each run" not in write.markdown(gather.gather(made), "a command")
+
+
 def test_unfinished_table_says_so(planned):
     made = planned("--fractions", "1/2,full", "--methods", "baseline,semi", "--seeds", "0,1")
     finish(made.runs[0], 0.5)

@@ -16,7 +16,7 @@ MARKDOWN_FILE, JSON_FILE, PLOT_FILE = "results.md", "results.json", "results.png
 #: What a cell means nothing for, or nobody published.
 _NOTHING = "-"
 
-#: Column of the second table -> key of results.json and factor; all are means over seeds.
+#: Column beside mean IoU, of cells and of runs -> key of results.json and factor.
 _DETAILS = {
     "pixel accuracy, %": ("pixel_accuracy", 100),
     "L_D": ("discriminator_loss", 1),
@@ -44,6 +44,7 @@ def markdown(table: Table, command: str) -> str:
         "More of the same runs, as means over seeds; seconds per step as the median, without "
         "validation:",
         _grid(_detail_rows(table)),
+        *_each_run(table),
         f"![Mean IoU against labeled images]({PLOT_FILE})",
     ]
     return "\n\n".join(parts) + "\n"
@@ -117,24 +118,37 @@ def show_mean_iou(cell: Cell) -> str:
 
 
 def _detail_rows(table: Table) -> list[list[str]]:
-    rows = [["method", "labeled", "mean IoU of each seed, %", *_DETAILS, "seconds per step"]]
-    for fraction in table.labeled_images:
-        for name in table.rows:
-            if (cell := table.cells.get((name, fraction))) is None:
-                continue
-            each = ", ".join(
-                f"{o.run.settings.seed}: {_number(o.mean_iou, 100)}" for o in cell.outcomes
-            )
-            rows.append(
-                [
-                    f"`{name}`",
-                    f"{show_fraction(fraction)}, {cell.labeled_images}",
-                    each or _NOTHING,
-                    *(_number(cell.mean_of(key), factor) for key, factor in _DETAILS.values()),
-                    _number(cell.seconds_per_step, digits=3),
-                ]
-            )
+    rows = [["method", "labeled", *_DETAILS, "seconds per step"]]
+    for cell in _cells_in_order(table):
+        details = (_number(cell.mean_of(key), factor) for key, factor in _DETAILS.values())
+        rows.append([*_name(cell), *details, _number(cell.seconds_per_step, digits=3)])
     return rows
+
+
+def _each_run(table: Table) -> list[str]:
+    """Returns the runs one by one, unless no cell has several: then the cells tell all of it."""
+    cells = _cells_in_order(table)
+    if all(len(cell.outcomes) < 2 for cell in cells):
+        return []
+    rows = [["method", "labeled", "seed", "mean IoU, %", *_DETAILS, "seconds per step"]]
+    for cell in cells:
+        for outcome in cell.outcomes:
+            values = outcome.values
+            details = (_number(values.get(key), factor) for key, factor in _DETAILS.values())
+            seed, mean_iou = str(outcome.run.settings.seed), _number(outcome.mean_iou, 100)
+            seconds = _number(outcome.seconds_per_step, digits=3)
+            rows.append([*_name(cell), seed, mean_iou, *details, seconds])
+    return ["Each run:", _grid(rows)]
+
+
+def _cells_in_order(table: Table) -> list[Cell]:
+    """Returns the cells that mean something, column by column."""
+    places = ((name, fraction) for fraction in table.labeled_images for name in table.rows)
+    return [table.cells[place] for place in places if place in table.cells]
+
+
+def _name(cell: Cell) -> list[str]:
+    return [f"`{cell.row}`", f"{show_fraction(cell.labeled_fraction)}, {cell.labeled_images}"]
 
 
 def _number(value: float | None, factor: float = 1, digits: int = 2) -> str:
