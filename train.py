@@ -4,6 +4,7 @@ import contextlib
 import os
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,9 +85,21 @@ def open_files(settings: TrainConfig) -> "TrainingFiles":
         f"{len(split.unlabeled)} unlabeled images"
         f"{'' if uses_unlabeled else ' (not used)'}, {len(found.validation.ids)} for validation"
     )
-    if missing := found.classes_without_label():
-        print(f"warning: no labeled image shows {', '.join(missing)}", file=sys.stderr)
+    for warning in data_warnings(settings, found):
+        print(f"warning: {warning}", file=sys.stderr)
     return found
+
+
+def data_warnings(settings: TrainConfig, found: "TrainingFiles") -> Iterator[str]:
+    """Says what of the data works, but is seldom meant."""
+    from tf_advseg.data import padding
+
+    if missing := found.classes_without_label():
+        yield f"no labeled image shows {', '.join(missing)}"
+    if settings.crop_rule == "scale":  # The other one resizes to the crop.
+        sizes = settings.crop_size, settings.input_scale, settings.random_scale
+        if problem := padding.padding_problem(found.labeled.labels, *sizes):
+            yield problem
 
 
 def choose_split(settings: TrainConfig, dataset: "Dataset") -> "Split":
