@@ -15,7 +15,7 @@ from typing import Any
 from unittest import mock
 
 from tests.folders import make_voc_folder
-from tf_advseg.reproduce.rows import PUBLISHED_RECIPE
+from tf_advseg.reproduce.rows import ROWS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -25,7 +25,7 @@ SHARED_FOLDER = "TF_ADVSEG_TESTS_FOLDER"
 TINY = ("--backbone", "small", "--crop_size", "33,49", "--batch_size", "2")
 STEPS = 40
 #: The paper's method beside the preset `default`.
-AS_PUBLISHED = ("--method", "semi", *PUBLISHED_RECIPE)
+AS_PUBLISHED = ("--method", "semi", *ROWS["semi_published"].flags)
 #: The shared run. L_semi starts in the middle, so that the curves show both halves.
 SHARED = (
     *("--dataset", "folder", "--labeled_fraction", "0.7", *TINY, *AS_PUBLISHED),

@@ -377,5 +377,12 @@ def test_plot_shows_each_seed_and_each_published_number(voc_table, tmp_path, mon
 def test_all_rows_of_a_plot_look_different():
     from tf_advseg.reproduce import plot, rows
 
-    colors, markers = zip(*plot._STYLES)
-    assert len(set(colors)) == len(set(markers)) == len(plot._STYLES) >= len(rows.ROWS)
+    styles = [plot.style_of(row) for row in range(len(rows.ROWS))]
+    assert len(set(styles)) == len(styles)
+
+
+def test_first_rows_of_a_plot_differ_without_colour_too():
+    from tf_advseg.reproduce import plot
+
+    colors, markers = zip(*(plot.style_of(row) for row in range(8)))
+    assert len(set(colors)) == len(set(markers)) == 8

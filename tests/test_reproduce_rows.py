@@ -1,5 +1,6 @@
 """Rows of a table with flags of their own, and the differences between rows."""
 
+import dataclasses
 import functools
 
 import pytest
@@ -8,7 +9,7 @@ from planned_tables import finish, plan_table
 from tf_advseg import config
 from tf_advseg.presets import PRESETS
 from tf_advseg.reproduce import gather, write
-from tf_advseg.reproduce.rows import PUBLISHED, ROWS
+from tf_advseg.reproduce.rows import BALANCING, PUBLISHED, ROWS
 from tf_advseg.train_options import TrainConfig
 
 
@@ -39,6 +40,18 @@ def test_published_row_has_the_papers_value_wherever_the_default_preset_has_anot
     for name in set(PRESETS["default"]) - {"t_probability"}:
         assert getattr(run.settings, name) == getattr(TrainConfig, name), name
     assert run.settings.selection == "confidence"
+
+
+def test_balanced_rows_are_the_published_one_but_for_one_option(planned):
+    names = [f"semi_{name}" for name in BALANCING]
+    runs = planned("--fractions", "1/2", "--methods", ",".join(["semi_published", *names])).runs
+    published, *others = (dataclasses.asdict(run.settings) for run in runs)
+    changed = [
+        {key for key, value in other.items() if value != published[key]} - {"run_dir"}
+        for other in others
+    ]
+    options = [option.removeprefix("--") for flags in BALANCING.values() for option in flags]
+    assert changed == [{option} for option in options]
 
 
 def test_differences_are_of_the_same_seeds(planned):

@@ -16,7 +16,7 @@ from benchmarks.results import Results
 from benchmarks.settings import Common
 from benchmarks.workers import Contender
 from tf_advseg.data.labels import CACHE_VARIABLE
-from tf_advseg.reproduce.rows import PUBLISHED_RECIPE
+from tf_advseg.reproduce.rows import ROWS
 
 DESCRIPTION = "Measure how long commands take to start, beside the imports of their libraries."
 
@@ -110,7 +110,8 @@ def _train(data: Path, run_dir: Path, environment: dict[str, str]) -> tuple[floa
     """Trains one step; returns the seconds of it all, and those until training began."""
     arguments = "train.py --dataset folder --steps 1 --labeled_fraction 0.5 --method semi"
     arguments += f" --batch_size 2 --crop_size 96 --data_dir {data} --run_dir {run_dir}"
-    return _command([*arguments.split(), *PUBLISHED_RECIPE], environment, _TRAINING_LINE)
+    published = ROWS["semi_published"].flags
+    return _command([*arguments.split(), *published], environment, _TRAINING_LINE)
 
 
 def _command(

@@ -10,11 +10,11 @@ from tf_advseg.reproduce.gather import Cell, Table
 from tf_advseg.reproduce.grid import show_fraction
 
 _SIZE, _DOTS_PER_INCH = (7.0, 4.2), 110  # Inches.
-# Told apart without colour too. The colours are Okabe and Ito's, for all kinds of colour vision.
-_STYLES = (
-    ("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"),
-    ("#56B4E9", "P"), ("#000000", "X"), ("#888888", "*"),
+# Okabe and Ito's, for all kinds of colour vision, and a grey.
+_COLORS = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#888888"
 )  # fmt: skip
+_MARKERS = "os^DvPX*"
 _SOURCE_LINES = ("--", ":")
 _MARGIN = 1.2  # Beside the first and the last fraction, on the log scale.
 _SPREAD = 0.035  # Between neighbouring rows, as a share of the labeled images.
@@ -33,13 +33,19 @@ def save_plot(table: Table, path: Path) -> None:
     for index, row in enumerate(table.rows):
         cells = [cell for (r, _), cell in table.cells.items() if r == row]
         cells.sort(key=lambda cell: cell.labeled_images)
-        style = _STYLES[index % len(_STYLES)]
+        style = style_of(index)
         # Beside each other, so that no error bar hides another.
         shift = 1 + _SPREAD * (index - (len(table.rows) - 1) / 2)
         _draw_row(axes, row, cells, style, shift)
         _draw_published(axes, table, row, cells, style)
     _label(axes, table)
     figure.savefig(path)
+
+
+def style_of(row: int) -> tuple[str, str]:
+    """Returns colour and marker of a row: the first rows differ in both, and all 64 in one."""
+    turns, color = divmod(row, len(_COLORS))
+    return _COLORS[color], _MARKERS[(color + turns) % len(_MARKERS)]
 
 
 def _draw_row(

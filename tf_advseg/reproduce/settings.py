@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+import textwrap
 from typing import Any
 
 from tf_advseg import flags
@@ -88,6 +89,7 @@ def parse(argv: list[str] | None = None) -> tuple[ReproduceConfig, list[str]]:
         # What takes hours is not begun by a bare command.
         (sys.argv[1:] or ["--help"]) if argv is None else argv,
         "Run methods x fractions x seeds and write their table.",
+        textwrap.fill(f"METHOD is one of {', '.join(ROWS)}.", 88) + "\n"
         "Any other flag is train.py's, and is the same for all runs: see python train.py --help.\n"
         "What is finished is skipped, and what was interrupted is resumed. The table has the runs\n"
         "of the last command: name all methods, fractions and seeds that it is to show.",
