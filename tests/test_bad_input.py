@@ -129,14 +129,8 @@ def test_wrong_labeled_list(data, fails, content, says):
     fails("train", *flags, "--labeled_list", listed, says=("labeled.txt", says))
 
 
-@pytest.mark.parametrize(
-    "image_id",
-    [
-        # A file that training cannot read is in test_unreadable.py too.
-        pytest.param("train_0", marks=pytest.mark.slow),
-        "val_1",
-    ],
-)
+@pytest.mark.slow  # Files that are found when they are read are in test_unreadable.py too.
+@pytest.mark.parametrize("image_id", ["train_0", "val_1"])
 def test_image_that_is_damaged_inside_is_found_when_it_is_read(data, fails, image_id):
     """Its header and its end are right, so that only decoding can tell."""
     name = damages.damage_inside(data, image_id)

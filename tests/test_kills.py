@@ -59,7 +59,8 @@ def stop(arguments, number, run_dir, env):
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param((signal.SIGTERM, signal.SIGKILL), id="SIGTERM and SIGKILL"),
+        pytest.param((signal.SIGTERM,), id="SIGTERM"),
+        pytest.param((signal.SIGTERM, signal.SIGKILL), id="and SIGKILL", marks=pytest.mark.slow),
         # Handled as SIGTERM is, which `test_callbacks` tests of both.
         pytest.param((signal.SIGINT,), id="Ctrl-C", marks=pytest.mark.slow),
     ],

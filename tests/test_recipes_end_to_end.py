@@ -76,10 +76,11 @@ def test_recipe_learns_and_shows_its_losses(preset, runs):
     assert 0 <= results["train_selected_fraction"] <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "told"),
     [
-        pytest.param("authors", "images padded to 505x505; compare", marks=pytest.mark.slow),
+        ("authors", "images padded to 505x505; compare"),
         ("challenge", "random crops resized to 321x321, void counted as background; compare"),
     ],
 )

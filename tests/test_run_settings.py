@@ -88,7 +88,9 @@ def test_settings_reach_the_step(unusual):
     assert unusual._seed == 9
 
 
-@pytest.mark.parametrize("mode", ["train", "frozen", "frozen_affine"])
+@pytest.mark.parametrize(
+    "mode", [pytest.param("train", marks=pytest.mark.slow), "frozen", "frozen_affine"]
+)
 def test_batch_norm_mode_reaches_the_backbone(mode):
     trainer = trainer_of(
         *("--backbone", "resnet50", "--weights", "imagenet", "--batch_norm", mode),
