@@ -59,8 +59,7 @@ def stop(arguments, number, run_dir, env):
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param((signal.SIGTERM,), id="SIGTERM"),
-        pytest.param((signal.SIGTERM, signal.SIGKILL), id="and SIGKILL", marks=pytest.mark.slow),
+        pytest.param((signal.SIGTERM, signal.SIGKILL), id="SIGTERM and SIGKILL"),
         # Handled as SIGTERM is, which `test_callbacks` tests of both.
         pytest.param((signal.SIGINT,), id="Ctrl-C", marks=pytest.mark.slow),
     ],
