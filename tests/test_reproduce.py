@@ -244,11 +244,30 @@ def test_table_has_each_run_where_a_cell_has_several(planned):
     ]
 
 
+def test_table_has_each_class_as_a_mean_over_the_runs_that_counted_it(planned):
+    made = planned("--fractions", "1/2", "--methods", "baseline,adv", "--seeds", "3,5")
+    first, second, only, _ = made.runs
+    finish(first, 0.5, per_class_iou={"sky": 0.5, "road": 0.25, "sign": None})
+    finish(second, 0.5, per_class_iou={"sky": 0.75, "road": None, "sign": None})
+    finish(only, 0.5, per_class_iou={"sky": 0.0, "road": 1.0, "sign": None})
+    text = write.markdown(gather.gather(made), "a command")
+    _, by_class = text.split("By class, as means over seeds:")
+    assert by_class.strip().splitlines()[:5] == [
+        "| IoU, % | `baseline` 1/2 | `adv` 1/2 |",
+        "|---|---|---|",
+        "| sky | 62.50 | 0.00 |",
+        "| road | 25.00 | 100.00 |",
+        "| sign | - | - |",
+    ]
+
+
 def test_table_of_one_seed_does_not_repeat_its_runs(planned):
     made = planned("--fractions", "1/2", "--methods", "baseline,adv")
     for run in made.runs:
         finish(run, 0.5)
-    assert "Each run" not in write.markdown(gather.gather(made), "a command")
+    text = write.markdown(gather.gather(made), "a command")
+    assert "Each run" not in text
+    assert "Where seeds are missing" not in text
 
 
 def test_unfinished_table_says_so(planned):
@@ -257,6 +276,7 @@ def test_unfinished_table_says_so(planned):
     text = write.markdown(gather.gather(made), "a command")
     assert "| method | 1/2 (4 labeled) | full (8 labeled) |" in text
     assert "| `baseline` | 50.00 (1 missing) | not finished |" in text
+    assert "Where seeds are missing, a mean is of other splits" in text
     assert "| `semi` | not finished | - |" in text
     assert "`a command`" in text
     assert "of the last step" in text

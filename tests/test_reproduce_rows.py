@@ -77,7 +77,7 @@ def test_differences_are_of_the_same_seeds(planned):
     text = write.markdown(table, "a command")
     assert "| difference, % | 1/2 | full |" in text
     assert "| `baseline_raw` - `baseline` | +3.00 ± 1.53 | - |" in text
-    assert "| `semi` - `baseline` | -5.00 | - |" in text
+    assert "| `semi` - `baseline` | -5.00 (1 of 3) | - |" in text
 
 
 def test_nothing_is_told_of_differences_where_there_are_none(planned):

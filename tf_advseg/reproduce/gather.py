@@ -81,6 +81,21 @@ class Cell:
         return statistics.fmean(found) if found else None
 
     @property
+    def class_ious(self) -> dict[str, float | None]:
+        """Mean over seeds of each class's IoU in 0-1; None for one that no run counted."""
+        runs = [outcome.values["per_class_iou"] or {} for outcome in self.outcomes]
+        found = {
+            name: [run[name] for run in runs if run.get(name) is not None]
+            for name in dict.fromkeys(name for run in runs for name in run)
+        }
+        return {name: statistics.fmean(v) if v else None for name, v in found.items()}
+
+    @property
+    def missing(self) -> int:
+        """How many seeds have no finished run yet."""
+        return self.planned - len(self.outcomes)
+
+    @property
     def seconds_per_step(self) -> float | None:
         """Median over seeds: another program on the machine slows some of them."""
         found = [s for o in self.outcomes if (s := o.seconds_per_step) is not None]

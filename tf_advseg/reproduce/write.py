@@ -27,6 +27,13 @@ _DETAILS = {
     "of probability": ("probability_auc", 1),
 }
 
+_COLUMNS_EXPLAINED = (
+    "L_D is the discriminator's loss over the last steps. Selected are the unlabeled pixels that "
+    "L_semi uses, by each method's own rule; on validation images, those whose confidence is above "
+    "T_semi. AUC is the area under the ROC curve of telling right pixels from wrong ones: 0.5 says "
+    "nothing, 1 tells them all."
+)
+
 
 def markdown(table: Table, command: str) -> str:
     """Returns the text of results.md.
@@ -44,6 +51,8 @@ def markdown(table: Table, command: str) -> str:
         "More of the same runs, as means over seeds; seconds per step as the median, without "
         "validation:",
         _grid(_detail_rows(table)),
+        _COLUMNS_EXPLAINED,
+        *_by_class(table),
         *_each_run(table),
         f"![Mean IoU against labeled images]({PLOT_FILE})",
     ]
@@ -56,6 +65,8 @@ def _what_is_shown(table: Table) -> str:
     unusual = [protocol for protocol in table.protocols if protocol != FULL_IMAGES]
     if unusual:
         text += f" Measured on {', '.join(unusual)}: compare with numbers of that kind only."
+    if any(cell.outcomes and cell.missing for cell in table.cells.values()):
+        text += " Where seeds are missing, a mean is of other splits than its neighbour's."
     return text
 
 
@@ -87,7 +98,10 @@ def _differences(table: Table) -> list[str]:
     if all(text == _NOTHING for row in rows for text in row[1:]):
         return []
     head = ["difference, %", *map(show_fraction, table.labeled_images)]
-    text = "Differences of the same seeds (split, initial weights): mean ± its standard error."
+    text = (
+        "Differences of the same seeds (split, initial weights): mean ± its standard error, and "
+        "the number of seeds where not all have both runs."
+    )
     return [text, _grid([head, *rows])]
 
 
@@ -97,7 +111,10 @@ def _gain(table: Table, name: str, first: str, fraction: float) -> str:
     if found is None:
         return _NOTHING
     text = f"{100 * found.mean:+.2f}"
-    return text if found.standard_error is None else f"{text} ± {100 * found.standard_error:.2f}"
+    if found.standard_error is not None:
+        text += f" ± {100 * found.standard_error:.2f}"
+    planned = cells[0].planned
+    return f"{text} ({found.seeds} of {planned})" if found.seeds < planned else text
 
 
 def _sources_of(table: Table, fraction: float) -> list[str]:
@@ -113,8 +130,7 @@ def show_mean_iou(cell: Cell) -> str:
     text = f"{100 * cell.mean_iou:.2f}"
     if cell.mean_iou_deviation is not None:
         text += f" ± {100 * cell.mean_iou_deviation:.2f}"
-    missing = cell.planned - len(cell.outcomes)
-    return f"{text} ({missing} missing)" if missing else text
+    return f"{text} ({cell.missing} missing)" if cell.missing else text
 
 
 def _detail_rows(table: Table) -> list[list[str]]:
@@ -123,6 +139,17 @@ def _detail_rows(table: Table) -> list[list[str]]:
         details = (_number(cell.mean_of(key), factor) for key, factor in _DETAILS.values())
         rows.append([*_name(cell), *details, _number(cell.seconds_per_step, digits=3)])
     return rows
+
+
+def _by_class(table: Table) -> list[str]:
+    """Returns the IoU of each class in each cell: a mean over classes can hide a lost one."""
+    cells = [cell for cell in _cells_in_order(table) if cell.class_ious]
+    if not cells:
+        return []
+    head = ["IoU, %", *(f"`{c.row}` {show_fraction(c.labeled_fraction)}" for c in cells)]
+    names = dict.fromkeys(name for cell in cells for name in cell.class_ious)
+    rows = [[name, *(_number(c.class_ious.get(name), 100) for c in cells)] for name in names]
+    return ["By class, as means over seeds:", _grid([head, *rows])]
 
 
 def _each_run(table: Table) -> list[str]:
