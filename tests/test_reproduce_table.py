@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import math
 
 import pytest
 from planned_tables import TINY, finish, plan_table
@@ -222,6 +223,41 @@ def test_plot_shows_each_seed_and_each_published_number(voc_table, tmp_path, mon
     assert published_lines["adv, paper"] == ([2, 4, 8], [71.0, 72.6, 74.9])
     assert sum(len(x) for _, x, _ in drawn["scatter"]) == 8
     assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_plot_joins_only_means_over_all_seeds(planned, tmp_path, monkeypatch):
+    from matplotlib.axes import Axes
+
+    from tf_advseg.reproduce import plot
+
+    made = planned("--fractions", "1/4,1/2,full", "--methods", "baseline,adv", "--seeds", "0,1")
+    for run in made.runs:
+        if run.settings.seed == 0 or run.cell in (("baseline", 0.25), ("baseline", 1.0)):
+            finish(run, 0.5 + run.settings.seed / 10)
+    bars, deviations, legends = [], [], []
+    draw_bars, draw_legend = Axes.errorbar, Axes.legend
+
+    def spy_on_bars(self, x, y, **options):
+        bars.append(draw_bars(self, x, y, **options))
+        deviations.append(list(options["yerr"]))
+        return bars[-1]
+
+    def spy_on_legend(self, **options):
+        legends.append(draw_legend(self, **options))
+
+    monkeypatch.setattr(Axes, "errorbar", spy_on_bars)
+    monkeypatch.setattr(Axes, "legend", spy_on_legend)
+    plot.save_plot(gather.gather(made), tmp_path / "results.png")
+    looks = [(bar.lines[0].get_linestyle(), bar.lines[0].get_markerfacecolor()) for bar in bars]
+    means = [list(bar.lines[0].get_ydata()) for bar in bars]
+    # Baseline's quarter and all are joined, past its half, which has one seed as all of adv.
+    assert looks == [("-", plot.style_of(0)[0]), ("None", "white"), ("None", "white")]
+    assert means == [pytest.approx([55, 55]), [50], [50, 50, 50]]
+    assert deviations[0] == pytest.approx([50**0.5] * 2)  # -5 and 5, squared, over n - 1.
+    assert all(math.isnan(value) for row in deviations[1:] for value in row)
+    [legend] = legends
+    assert [text.get_text() for text in legend.get_texts()] == ["baseline", "adv"]
+    assert legend.get_title().get_text() == "hollow: seeds are missing"
 
 
 def test_all_rows_of_a_plot_look_different():

@@ -1,5 +1,6 @@
 """Mean IoU against labeled images, as a picture."""
 
+import math
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -16,29 +17,32 @@ _COLORS = (
 )  # fmt: skip
 _MARKERS = "os^DvPX*"
 _SOURCE_LINES = ("--", ":")
-_MARGIN = 1.2  # Beside the first and the last fraction, on the log scale.
-_SPREAD = 0.035  # Between neighbouring rows, as a share of the labeled images.
+_MARGIN = 1.15  # Beside the first and the last marker, on the log scale.
+# Between neighbouring rows, as a share of the labeled images; and between the first and the last of
+# many, for whom the next fraction has to be far enough.
+_SPREAD, _MOST_SPREAD = 0.06, 0.5
 
 
 def save_plot(table: Table, path: Path) -> None:
     """Draws a line with error bars for each row, and dashed ones for what was published.
 
-    Each seed is a small dot, the mean over seeds a marker, and the standard deviation a bar.
+    Each seed is a small dot, the mean over seeds a marker, and the standard deviation a bar. The
+    mean of a cell with missing seeds is of other splits than that of its neighbours: its marker is
+    hollow, and no line goes through it.
 
     Raises:
       OSError: the file cannot be written.
     """
     figure = Figure(figsize=_SIZE, dpi=_DOTS_PER_INCH, layout="constrained")
     axes = figure.subplots()
-    for index, row in enumerate(table.rows):
+    shifts = _shifts(len(table.rows))
+    for index, (row, shift) in enumerate(zip(table.rows, shifts)):
         cells = [cell for (r, _), cell in table.cells.items() if r == row]
         cells.sort(key=lambda cell: cell.labeled_images)
         style = style_of(index)
-        # Beside each other, so that no error bar hides another.
-        shift = 1 + _SPREAD * (index - (len(table.rows) - 1) / 2)
         _draw_row(axes, row, cells, style, shift)
         _draw_published(axes, table, row, cells, style)
-    _label(axes, table)
+    _label(axes, table, outermost=shifts[-1])
     figure.savefig(path)
 
 
@@ -48,24 +52,43 @@ def style_of(row: int) -> tuple[str, str]:
     return _COLORS[color], _MARKERS[(color + turns) % len(_MARKERS)]
 
 
+def _shifts(rows: int) -> list[float]:
+    """Returns what the labeled images of each row are multiplied by: no bar shall hide another."""
+    spread = min(_SPREAD, _MOST_SPREAD / rows)
+    return [1 + spread * (index - (rows - 1) / 2) for index in range(rows)]
+
+
 def _draw_row(
     axes: Axes, row: str, cells: list[Cell], style: tuple[str, str], shift: float
 ) -> None:
-    color, marker = style
     cells = [cell for cell in cells if cell.mean_iou is not None]
     if not cells:
         return
+    whole = [cell for cell in cells if not cell.missing]
+    others = [cell for cell in cells if cell.missing]
+    _draw_means(axes, whole, style, shift, label=row)
+    hollow = {"linestyle": "none", "markerfacecolor": "white"}
+    _draw_means(axes, others, style, shift, label=None if whole else row, **hollow)
+    dots = [(shift * c.labeled_images, 100 * value) for c in cells for value in c.mean_ious]
+    axes.scatter(*zip(*dots), s=8, color=style[0], alpha=0.5, zorder=3)
+
+
+def _draw_means(
+    axes: Axes, cells: list[Cell], style: tuple[str, str], shift: float, **options
+) -> None:
+    if not cells:
+        return
+    color, marker = style
     axes.errorbar(
         [shift * cell.labeled_images for cell in cells],
         [100 * cell.mean_iou for cell in cells],
-        yerr=[100 * (cell.mean_iou_deviation or 0) for cell in cells],
+        # matplotlib draws no bar where it is NaN: a single seed has no deviation.
+        yerr=[100 * (cell.mean_iou_deviation or math.nan) for cell in cells],
         color=color,
         marker=marker,
         capsize=3,
-        label=row,
+        **options,
     )
-    dots = [(shift * c.labeled_images, 100 * value) for c in cells for value in c.mean_ious]
-    axes.scatter(*zip(*dots), s=8, color=color, alpha=0.5, zorder=3)
 
 
 def _draw_published(
@@ -86,14 +109,15 @@ def _draw_published(
             )
 
 
-def _label(axes: Axes, table: Table) -> None:
+def _label(axes: Axes, table: Table, outermost: float) -> None:
     images = sorted(table.labeled_images.items(), key=lambda item: item[1])
     axes.set_xscale("log")
     axes.set_xticks(
         [count for _, count in images],
         [f"{count}\n{show_fraction(fraction)}" for fraction, count in images],
     )
-    axes.set_xlim(images[0][1] / _MARGIN, images[-1][1] * _MARGIN)
+    first, last = images[0][1] * (2 - outermost), images[-1][1] * outermost
+    axes.set_xlim(first / _MARGIN, last * _MARGIN)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("labeled images")
@@ -101,4 +125,6 @@ def _label(axes: Axes, table: Table) -> None:
     axes.set_title(table.dataset)
     axes.grid(alpha=0.3)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize="small")
+        hollow = any(cell.missing for cell in table.cells.values() if cell.mean_ious)
+        title = "hollow: seeds are missing" if hollow else None
+        axes.legend(frameon=False, fontsize="small", title=title, title_fontsize="small")
