@@ -109,9 +109,21 @@ def test_unfinished_table_says_so(planned):
     assert "| `baseline` | 50.00 (1 missing) | not finished |" in text
     assert "Where seeds are missing, a mean is of other splits" in text
     assert "| `semi` | not finished | - |" in text
+    details = text[text.index("More of the same runs") :]
+    assert "| `baseline` | 1/2, 4 |" in details
+    assert "`semi`" not in details
+    assert "| `baseline` | full" not in details
     assert "`a command`" in text
     assert "of the last step" in text
     assert "compare with" not in text
+
+
+def test_table_without_a_finished_run_has_no_details(planned):
+    made = planned("--fractions", "1/2,full", "--methods", "baseline,semi")
+    text = write.markdown(gather.gather(made), "a command")
+    assert "| `baseline` | not finished | not finished |" in text
+    assert "More of the same runs" not in text
+    assert "L_D" not in text
 
 
 def test_table_of_other_images_says_so(planned):

@@ -48,10 +48,7 @@ def markdown(table: Table, command: str) -> str:
         _what_is_shown(table),
         _grid(_main_rows(table)),
         *_differences(table),
-        "More of the same runs, as means over seeds; seconds per step as the median, without "
-        "validation:",
-        _grid(_detail_rows(table)),
-        _COLUMNS_EXPLAINED,
+        *_details(table),
         *_by_class(table),
         *_each_run(table),
         f"![Mean IoU against labeled images]({PLOT_FILE})",
@@ -133,17 +130,21 @@ def show_mean_iou(cell: Cell) -> str:
     return f"{text} ({cell.missing} missing)" if cell.missing else text
 
 
-def _detail_rows(table: Table) -> list[list[str]]:
+def _details(table: Table) -> list[str]:
+    cells = _finished(table)
+    if not cells:
+        return []
     rows = [["method", "labeled", *_DETAILS, "seconds per step"]]
-    for cell in _cells_in_order(table):
+    for cell in cells:
         details = (_number(cell.mean_of(key), factor) for key, factor in _DETAILS.values())
         rows.append([*_name(cell), *details, _number(cell.seconds_per_step, digits=3)])
-    return rows
+    title = "More of the same runs, as means over seeds; seconds per step as the median, without "
+    return [f"{title}validation:", _grid(rows), _COLUMNS_EXPLAINED]
 
 
 def _by_class(table: Table) -> list[str]:
     """Returns the IoU of each class in each cell: a mean over classes can hide a lost one."""
-    cells = [cell for cell in _cells_in_order(table) if cell.class_ious]
+    cells = [cell for cell in _finished(table) if cell.class_ious]
     if not cells:
         return []
     head = ["IoU, %", *(f"`{c.row}` {show_fraction(c.labeled_fraction)}" for c in cells)]
@@ -154,7 +155,7 @@ def _by_class(table: Table) -> list[str]:
 
 def _each_run(table: Table) -> list[str]:
     """Returns the runs one by one, unless no cell has several: then the cells tell all of it."""
-    cells = _cells_in_order(table)
+    cells = _finished(table)
     if all(len(cell.outcomes) < 2 for cell in cells):
         return []
     rows = [["method", "labeled", "seed", "mean IoU, %", *_DETAILS, "seconds per step"]]
@@ -168,10 +169,11 @@ def _each_run(table: Table) -> list[str]:
     return ["Each run:", _grid(rows)]
 
 
-def _cells_in_order(table: Table) -> list[Cell]:
-    """Returns the cells that mean something, column by column."""
+def _finished(table: Table) -> list[Cell]:
+    """Returns the cells in which a run is finished, column by column."""
     places = ((name, fraction) for fraction in table.labeled_images for name in table.rows)
-    return [table.cells[place] for place in places if place in table.cells]
+    cells = (table.cells[place] for place in places if place in table.cells)
+    return [cell for cell in cells if cell.outcomes]
 
 
 def _name(cell: Cell) -> list[str]:
