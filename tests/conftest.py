@@ -98,3 +98,17 @@ def fails(capsys):
     from tests.runs import fails_with
 
     return functools.partial(fails_with, capsys, PREPARE, "voc2012")
+
+
+@pytest.fixture
+def table_data_dir(voc_folder):
+    """A data set of eight training images, which a table is planned over."""
+    return voc_folder(train=8)
+
+
+@pytest.fixture
+def planned(table_data_dir, tmp_path):
+    """planned("--seeds", "0,1", ...) plans a grid over eight training images."""
+    from tests.planned_tables import plan_table
+
+    return functools.partial(plan_table, table_data_dir, tmp_path / "out")

@@ -1,26 +1,13 @@
 """The results table: its flags, and which runs it has."""
 
 import dataclasses
-import functools
 
 import pytest
-from planned_tables import finish, plan_table
+from planned_tables import finish
 
 from tf_advseg import flags
 from tf_advseg.errors import InputError
 from tf_advseg.reproduce import gather, grid, settings, write
-
-
-@pytest.fixture
-def data_dir(voc_folder):
-    return voc_folder(train=8)
-
-
-@pytest.fixture
-def planned(data_dir, tmp_path):
-    """planned("--seeds", "0,1", ...) plans a grid over eight training images."""
-
-    return functools.partial(plan_table, data_dir, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -112,8 +99,8 @@ def test_flags_are_checked_with_the_methods_that_are_run(planned):
     assert {run.settings.method for run in made.runs} == {"adv"}
 
 
-def test_semi_has_a_run_on_full_data_where_images_without_label_are_left(planned, data_dir):
-    (data_dir / "SegmentationClass" / "train_3.png").unlink()
+def test_semi_has_a_run_on_full_data_where_images_without_label_are_left(planned, table_data_dir):
+    (table_data_dir / "SegmentationClass" / "train_3.png").unlink()
     made = planned("--fractions", "full", "--methods", "semi")
     assert [(run.title, run.labeled_images) for run in made.runs] == [("semi full seed 0", 7)]
 

@@ -1,21 +1,15 @@
 """Rows of a table with flags of their own, and the differences between rows."""
 
 import dataclasses
-import functools
 
 import pytest
-from planned_tables import finish, plan_table
+from planned_tables import finish
 
 from tf_advseg import config
 from tf_advseg.presets import PRESETS
 from tf_advseg.reproduce import gather, write
 from tf_advseg.reproduce.rows import BALANCING, PUBLISHED, ROWS
 from tf_advseg.train_options import TrainConfig
-
-
-@pytest.fixture
-def planned(voc_folder, tmp_path):
-    return functools.partial(plan_table, voc_folder(train=8), tmp_path / "out")
 
 
 def test_rows_are_the_papers_unless_told_otherwise(planned):

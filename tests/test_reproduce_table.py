@@ -1,27 +1,15 @@
 """The results table: what it says of its runs, as text, as JSON and as a picture."""
 
 import dataclasses
-import functools
 import json
 import math
 
 import pytest
-from planned_tables import TINY, finish, plan_table
+from planned_tables import TINY, finish
 
 from tf_advseg.data import catalog
 from tf_advseg.reproduce import gather, grid, published, settings, write
 from tf_advseg.reproduce.published import PUBLISHED
-
-
-@pytest.fixture
-def data_dir(voc_folder):
-    return voc_folder(train=8)
-
-
-@pytest.fixture
-def planned(data_dir, tmp_path):
-    """planned("--seeds", "0,1", ...) plans a grid over eight training images."""
-    return functools.partial(plan_table, data_dir, tmp_path / "out")
 
 
 def test_table_has_means_and_sample_deviations(planned):
@@ -134,17 +122,18 @@ def test_table_of_other_images_says_so(planned):
 
 
 @pytest.fixture
-def voc_table(data_dir, tmp_path, monkeypatch):
+def voc_table(table_data_dir, tmp_path, monkeypatch):
     """A table over a data set that has VOC's name and lists, and is taken to have its size."""
     voc = dataclasses.replace(PUBLISHED[0], training_images=8, validation_images=3)
     monkeypatch.setattr(published, "PUBLISHED", (voc,))
-    names = json.loads((data_dir / "classes.json").read_text())
-    (data_dir / "classes.json").write_text(json.dumps({**names, "name": "voc2012"}))
-    lists = data_dir / "ImageSets" / "Segmentation"
+    names = json.loads((table_data_dir / "classes.json").read_text())
+    (table_data_dir / "classes.json").write_text(json.dumps({**names, "name": "voc2012"}))
+    lists = table_data_dir / "ImageSets" / "Segmentation"
     (lists / "train_aug.txt").write_text((lists / "train.txt").read_text())
     own, rest = settings.parse(
-        ["--dataset", "folder", "--data_dir", str(data_dir), "--train_split", "train_aug", *TINY]
-        + ["--fractions", "1/2,full,1/4", "--output_dir", str(tmp_path / "out")]
+        ["--dataset", "folder", "--data_dir", str(table_data_dir), *TINY]
+        + ["--train_split", "train_aug", "--fractions", "1/2,full,1/4"]
+        + ["--output_dir", str(tmp_path / "out")]
     )
     made = grid.make_grid(own, rest)
     for run in made.runs:
@@ -167,8 +156,8 @@ def test_published_numbers_stand_beside_ours_where_the_data_match(voc_table):
 
 
 @pytest.mark.parametrize("other", ["name", "train_split", "val_split", "size"])
-def test_other_data_and_other_lists_have_no_published_numbers(other, data_dir, monkeypatch):
-    dataset = catalog.folder(data_dir)
+def test_other_data_and_other_lists_have_no_published_numbers(other, table_data_dir, monkeypatch):
+    dataset = catalog.folder(table_data_dir)
     known = dataclasses.replace(
         PUBLISHED[0], dataset="voc", train_split="train", training_images=8, validation_images=3
     )
