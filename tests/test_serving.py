@@ -289,8 +289,10 @@ def test_run_trained_in_bfloat16_is_exported_in_float32(tmp_path):
         {"precision": "mixed_bfloat16", "run_dir": str(tmp_path / "run")}
     )
     trainer = build_trainer(settings, 3)
-    for network in (trainer.segmenter, trainer.discriminator):
-        randomize(network)
+    # The preset averages weights; each network has others, so that these are seen to be exported.
+    networks = (trainer.segmenter, trainer.averaged, trainer.discriminator)
+    for seed, network in enumerate(networks):
+        randomize(network, seed)
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / configuration.CONFIG_FILE).write_text(flags.to_json(settings), "utf-8")
@@ -306,7 +308,7 @@ def test_run_trained_in_bfloat16_is_exported_in_float32(tmp_path):
     assert not types & {tf.bfloat16.as_datatype_enum, tf.float16.as_datatype_enum}
 
     plain = build_segmenter("small", num_classes=3)
-    plain.set_weights(trainer.segmenter.get_weights())
+    plain.set_weights(trainer.averaged.get_weights())
     image = picture(40, 33)
     served = tf.saved_model.load(str(version)).signatures["serving_default"](image=image)
     expected = tf.nn.softmax(plain(image.astype(np.float32)))
