@@ -78,6 +78,15 @@ def test_confidence_in_one_hot_maps_is_finite():
     assert np.isfinite(judge(network, maps, inputs()[1])).all()
 
 
+@pytest.mark.parametrize("confidence_head", [False, True])
+def test_graph_holds_no_operation_that_onnx_lacks(confidence_head):
+    network = build_discriminator(3, channels=2, sees_image=True, confidence_head=confidence_head)
+    graph = tf.function(network).get_concrete_function(inputs()).graph
+    operations = {operation.type for operation in graph.get_operations()}
+    assert "Conv2D" in operations
+    assert not operations & {"Log1p", "Expm1", "Xlogy", "Xlog1py", "Xdivy"}
+
+
 def test_without_a_second_map_confidence_is_that_of_being_true():
     said = tf.constant([[[[0.0], [np.log(3.0)]]]])
     np.testing.assert_allclose(confidence(said), [[[0.5, 0.75]]], rtol=1e-6)

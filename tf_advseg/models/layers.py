@@ -82,7 +82,8 @@ class LogOdds(keras.layers.Layer):
     def call(self, probabilities: tf.Tensor) -> tf.Tensor:
         largest = tf.reduce_max(probabilities, axis=-1, keepdims=True)
         largest = tf.clip_by_value(largest, self._LEAST, 1 - self._LEAST)
-        return tf.math.log(largest) - tf.math.log1p(-largest)
+        # Not log1p, which is the same to 1e-7 here: ONNX has no such operation.
+        return tf.math.log(largest) - tf.math.log(1 - largest)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
