@@ -156,7 +156,9 @@ def _run(text: str, folder: Path) -> str:
         check=False,
     )
     if done.returncode:
-        raise Failed(f"exit code {done.returncode}: {(done.stderr or done.stdout)[-600:]}")
+        # TensorFlow fills stderr, and some commands tell on stdout what is wrong.
+        said = f"{done.stdout[-600:]}\n{done.stderr[-600:]}"
+        raise Failed(f"exit code {done.returncode}: {said}")
     return "ran"
 
 
