@@ -82,7 +82,7 @@ class LogOdds(keras.layers.Layer):
     def call(self, probabilities: tf.Tensor) -> tf.Tensor:
         largest = tf.reduce_max(probabilities, axis=-1, keepdims=True)
         largest = tf.clip_by_value(largest, self._LEAST, 1 - self._LEAST)
-        # Not log1p, which is the same to 1e-7 here: ONNX has no such operation.
+        # Not log1p, which is the same to 5e-7 here: ONNX has no such operation.
         return tf.math.log(largest) - tf.math.log(1 - largest)
 
     def get_config(self) -> dict[str, Any]:
